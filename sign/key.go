@@ -1,0 +1,143 @@
+package sign
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+)
+
+// KeyID is the SHA-256 of a key's DER SubjectPublicKeyInfo (RFC 5280,
+// section 4.1). It identifies a key everywhere in this module.
+type KeyID [sha256.Size]byte
+
+// HintSize is the length in bytes of a key hint.
+const HintSize = 8
+
+// Hint returns the first eight bytes of the id, the form in which a COSE "kid"
+// header may carry it. It is unsigned: it only orders the keys to try.
+func (id KeyID) Hint() [HintSize]byte { return [HintSize]byte(id[:HintSize]) }
+
+// String formats as "sha256:" and 64 hexadecimal digits.
+func (id KeyID) String() string { return "sha256:" + hex.EncodeToString(id[:]) }
+
+// Short formats as "sha256:" and the hint in hexadecimal, for people.
+func (id KeyID) Short() string { return "sha256:" + hex.EncodeToString(id[:HintSize]) }
+
+// PublicKey is a verification key together with its only algorithm. The zero
+// value holds no key and verifies nothing.
+type PublicKey struct {
+	algorithm Algorithm
+	key       *ecdsa.PublicKey
+	spki      []byte
+	id        KeyID
+}
+
+// NewPublicKey takes an *ecdsa.PublicKey on P-256 or P-384. Other types wrap
+// ErrKey, other curves ErrCurve.
+func NewPublicKey(pub crypto.PublicKey) (PublicKey, error) {
+	key, ok := pub.(*ecdsa.PublicKey)
+	if !ok {
+		return PublicKey{}, fmt.Errorf("sign: public key of type %T: %w", pub, ErrKey)
+	}
+	for a, p := range algorithms {
+		if p.curve != key.Curve {
+			continue
+		}
+		spki, err := x509.MarshalPKIXPublicKey(key) // also refuses points off the curve
+		if err != nil {
+			return PublicKey{}, fmt.Errorf("sign: public key: %w: %w", ErrKey, err)
+		}
+		return PublicKey{a, key, spki, sha256.Sum256(spki)}, nil
+	}
+	return PublicKey{}, fmt.Errorf("sign: public key on %s, want P-256 or P-384: %w", key.Params().Name, ErrCurve)
+}
+
+// ParsePublicKey reads a SubjectPublicKeyInfo in DER, or in PEM as one
+// "PUBLIC KEY" block with nothing but white space around it.
+func ParsePublicKey(data []byte) (PublicKey, error) {
+	der := data
+	if bytes.Contains(data, []byte("-----BEGIN")) {
+		block, rest := pem.Decode(data)
+		switch {
+		case block == nil:
+			return PublicKey{}, fmt.Errorf("sign: public key: not valid PEM: %w", ErrKey)
+		case block.Type != "PUBLIC KEY":
+			return PublicKey{}, fmt.Errorf("sign: public key: PEM block is a %q, want \"PUBLIC KEY\": %w", block.Type, ErrKey)
+		case len(bytes.TrimSpace(rest)) > 0:
+			return PublicKey{}, fmt.Errorf("sign: public key: data after the PEM block: %w", ErrKey)
+		}
+		der = block.Bytes
+	}
+	pub, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return PublicKey{}, fmt.Errorf("sign: public key: %w: %w", ErrKey, err)
+	}
+	return NewPublicKey(pub)
+}
+
+// Algorithm returns the key's algorithm, 0 for the zero PublicKey.
+func (k PublicKey) Algorithm() Algorithm { return k.algorithm }
+
+// ID returns the key's identifier.
+func (k PublicKey) ID() KeyID { return k.id }
+
+// IsZero reports whether k holds no key.
+func (k PublicKey) IsZero() bool { return k.key == nil }
+
+// Equal reports whether both are the same key. Two zero values are not equal:
+// no key is never the expected key.
+func (k PublicKey) Equal(other PublicKey) bool {
+	return !k.IsZero() && !other.IsZero() && subtle.ConstantTimeCompare(k.id[:], other.id[:]) == 1
+}
+
+// DER returns the SubjectPublicKeyInfo.
+func (k PublicKey) DER() []byte { return bytes.Clone(k.spki) }
+
+// PEM returns the SubjectPublicKeyInfo as a "PUBLIC KEY" block.
+func (k PublicKey) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: k.spki})
+}
+
+// Point returns the uncompressed curve point: 0x04, X, Y, both coordinates big
+// endian and as long as the field (SEC 1, section 2.3.3).
+func (k PublicKey) Point() []byte {
+	if k.IsZero() {
+		return nil
+	}
+	point, err := k.key.Bytes()
+	if err != nil { // NewPublicKey has encoded the same point before
+		return nil
+	}
+	return point
+}
+
+// Verify checks a signature over message. An error wraps ErrSignature.
+func (k PublicKey) Verify(message []byte, s Signature) error {
+	if k.IsZero() {
+		return fmt.Errorf("sign: verify without a key: %w", ErrSignature)
+	}
+	return k.VerifyDigest(k.algorithm.Digest(message), s)
+}
+
+// VerifyDigest checks a signature over a digest that the caller computed with
+// the algorithm's hash. An error wraps ErrSignature or ErrDigestSize.
+func (k PublicKey) VerifyDigest(digest []byte, s Signature) error {
+	switch {
+	case k.IsZero():
+		return fmt.Errorf("sign: verify without a key: %w", ErrSignature)
+	case s.algorithm != k.algorithm:
+		return fmt.Errorf("sign: %s signature for a %s key: %w", s.algorithm, k.algorithm, ErrSignature)
+	case len(digest) != k.algorithm.Hash().Size():
+		return fmt.Errorf("sign: %s over %d bytes: %w", k.algorithm, len(digest), ErrDigestSize)
+	}
+	if !ecdsa.VerifyASN1(k.key, digest, s.Encode(DER)) {
+		return fmt.Errorf("sign: key %s: %w", k.id.Short(), ErrSignature)
+	}
+	return nil
+}
