@@ -9,7 +9,10 @@ import (
 )
 
 // Algorithm is a fully specified signature algorithm: curve and hash together
-// (RFC 9864). A key has exactly one.
+// (RFC 9864, section 2.1). A key has exactly one. The zero value is none.
+//
+// On a value that is not Valid, Curve is nil, Hash 0, and SignatureSize and Digest
+// panic.
 type Algorithm int
 
 const (
@@ -31,7 +34,8 @@ var algorithms = map[Algorithm]algorithm{
 	ESP384: {"esp384", elliptic.P384(), crypto.SHA384, -51},
 }
 
-// ParseAlgorithm is the inverse of Algorithm.String.
+// ParseAlgorithm is the inverse of Algorithm.String. Unknown names wrap
+// ErrAlgorithm.
 func ParseAlgorithm(name string) (Algorithm, error) {
 	for a, p := range algorithms {
 		if p.name == name {
@@ -58,11 +62,13 @@ func (a Algorithm) Curve() elliptic.Curve { return algorithms[a].curve }
 // Hash returns the hash that is applied to a message before it is signed.
 func (a Algorithm) Hash() crypto.Hash { return algorithms[a].hash }
 
-// COSE returns the number in the IANA registry "COSE Algorithms".
+// COSE returns the number in the IANA registry "COSE Algorithms", 0 (reserved
+// there) when a is not Valid.
 func (a Algorithm) COSE() int64 { return algorithms[a].cose }
 
-// FromCOSE returns the algorithm with the given COSE number. The deprecated,
-// not fully specified numbers (-7, -35) are not accepted.
+// FromCOSE returns the algorithm with the given COSE number. Others wrap
+// ErrAlgorithm, the deprecated and not fully specified ones (-7 ES256, -35
+// ES384) among them.
 func FromCOSE(number int64) (Algorithm, error) {
 	for a, p := range algorithms {
 		if p.cose == number {
@@ -75,7 +81,7 @@ func FromCOSE(number int64) (Algorithm, error) {
 // scalarSize is the length of r and of s in bytes.
 func (a Algorithm) scalarSize() int { return (a.Curve().Params().BitSize + 7) / 8 }
 
-// SignatureSize returns the length in bytes of a signature in Raw form.
+// SignatureSize returns the length in bytes of a signature in Raw form: 64 or 96.
 func (a Algorithm) SignatureSize() int { return 2 * a.scalarSize() }
 
 // Digest hashes a message with the algorithm's hash.

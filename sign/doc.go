@@ -15,4 +15,7 @@
 //	requests := draft.Requests()             // []Request: exact bytes, role
 //	signatures, err := sign.Answer(ctx, requests, signers)
 //	file, err := draft.Finish(signatures)    // pure
+//
+// A verifier turns the signatures of a file into [Candidate] values and asks its
+// [TrustSet] which keys made them.
 package sign

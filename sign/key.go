@@ -23,7 +23,7 @@ const HintSize = 8
 // header may carry it. It is unsigned: it only orders the keys to try.
 func (id KeyID) Hint() [HintSize]byte { return [HintSize]byte(id[:HintSize]) }
 
-// String formats as "sha256:" and 64 hexadecimal digits.
+// String formats as "sha256:" and 64 lower-case hexadecimal digits.
 func (id KeyID) String() string { return "sha256:" + hex.EncodeToString(id[:]) }
 
 // Short formats as "sha256:" and the hint in hexadecimal, for people.
@@ -38,18 +38,31 @@ type PublicKey struct {
 	id        KeyID
 }
 
-// NewPublicKey takes an *ecdsa.PublicKey on P-256 or P-384. Other types wrap
-// ErrKey, other curves ErrCurve.
+// NewPublicKey takes an *ecdsa.PublicKey on P-256 or P-384 and copies it. Keys
+// of other types, without a curve or off their curve wrap ErrKey, keys on
+// other curves ErrCurve.
 func NewPublicKey(pub crypto.PublicKey) (PublicKey, error) {
 	key, ok := pub.(*ecdsa.PublicKey)
 	if !ok {
 		return PublicKey{}, fmt.Errorf("sign: public key of type %T: %w", pub, ErrKey)
 	}
+	if key == nil || key.Curve == nil {
+		return PublicKey{}, fmt.Errorf("sign: public key without a curve: %w", ErrKey)
+	}
 	for a, p := range algorithms {
 		if p.curve != key.Curve {
 			continue
 		}
-		spki, err := x509.MarshalPKIXPublicKey(key) // also refuses points off the curve
+		point, err := key.Bytes() // also refuses points off the curve
+		if err != nil {
+			return PublicKey{}, fmt.Errorf("sign: public key: %w: %w", ErrKey, err)
+		}
+		// A copy of its own: the id must not outlive a change of pub.
+		key, err = ecdsa.ParseUncompressedPublicKey(p.curve, point)
+		if err != nil {
+			return PublicKey{}, fmt.Errorf("sign: public key: %w: %w", ErrKey, err)
+		}
+		spki, err := x509.MarshalPKIXPublicKey(key)
 		if err != nil {
 			return PublicKey{}, fmt.Errorf("sign: public key: %w: %w", ErrKey, err)
 		}
@@ -58,17 +71,23 @@ func NewPublicKey(pub crypto.PublicKey) (PublicKey, error) {
 	return PublicKey{}, fmt.Errorf("sign: public key on %s, want P-256 or P-384: %w", key.Params().Name, ErrCurve)
 }
 
-// ParsePublicKey reads a SubjectPublicKeyInfo in DER, or in PEM as one
-// "PUBLIC KEY" block with nothing but white space around it.
+// ParsePublicKey reads a SubjectPublicKeyInfo with an uncompressed point, in
+// DER, or in PEM as one "PUBLIC KEY" block with nothing but white space around
+// it. Whatever is accepted has the DER method's bytes: the id is that of the
+// key as it was given. Errors wrap ErrKey, or ErrCurve for other curves.
 func ParsePublicKey(data []byte) (PublicKey, error) {
 	der := data
-	if bytes.Contains(data, []byte("-----BEGIN")) {
-		block, rest := pem.Decode(data)
+	if text := bytes.TrimSpace(data); bytes.HasPrefix(text, []byte("-----BEGIN")) {
+		block, rest := pem.Decode(text)
 		switch {
 		case block == nil:
 			return PublicKey{}, fmt.Errorf("sign: public key: not valid PEM: %w", ErrKey)
+		case bytes.Count(text, []byte("-----BEGIN")) > 1: // pem.Decode steps over blocks that it cannot read
+			return PublicKey{}, fmt.Errorf("sign: public key: more than one PEM block: %w", ErrKey)
 		case block.Type != "PUBLIC KEY":
 			return PublicKey{}, fmt.Errorf("sign: public key: PEM block is a %q, want \"PUBLIC KEY\": %w", block.Type, ErrKey)
+		case len(block.Headers) > 0:
+			return PublicKey{}, fmt.Errorf("sign: public key: PEM block with headers: %w", ErrKey)
 		case len(bytes.TrimSpace(rest)) > 0:
 			return PublicKey{}, fmt.Errorf("sign: public key: data after the PEM block: %w", ErrKey)
 		}
@@ -78,13 +97,20 @@ func ParsePublicKey(data []byte) (PublicKey, error) {
 	if err != nil {
 		return PublicKey{}, fmt.Errorf("sign: public key: %w: %w", ErrKey, err)
 	}
-	return NewPublicKey(pub)
+	key, err := NewPublicKey(pub)
+	if err != nil {
+		return PublicKey{}, err
+	}
+	if !bytes.Equal(key.spki, der) { // crypto/x509 reads some encodings that are not DER
+		return PublicKey{}, fmt.Errorf("sign: public key: not in its only DER form: %w", ErrKey)
+	}
+	return key, nil
 }
 
 // Algorithm returns the key's algorithm, 0 for the zero PublicKey.
 func (k PublicKey) Algorithm() Algorithm { return k.algorithm }
 
-// ID returns the key's identifier.
+// ID returns the key's identifier, all zero for the zero PublicKey.
 func (k PublicKey) ID() KeyID { return k.id }
 
 // IsZero reports whether k holds no key.
@@ -96,16 +122,19 @@ func (k PublicKey) Equal(other PublicKey) bool {
 	return !k.IsZero() && !other.IsZero() && subtle.ConstantTimeCompare(k.id[:], other.id[:]) == 1
 }
 
-// DER returns the SubjectPublicKeyInfo.
+// DER returns the SubjectPublicKeyInfo (RFC 5480, section 2), nil for the zero
+// PublicKey.
 func (k PublicKey) DER() []byte { return bytes.Clone(k.spki) }
 
-// PEM returns the SubjectPublicKeyInfo as a "PUBLIC KEY" block.
+// PEM returns the SubjectPublicKeyInfo as a "PUBLIC KEY" block (RFC 7468,
+// section 13).
 func (k PublicKey) PEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: k.spki})
 }
 
 // Point returns the uncompressed curve point: 0x04, X, Y, both coordinates big
-// endian and as long as the field (SEC 1, section 2.3.3).
+// endian and as long as the field (SEC 1, section 2.3.3), so 65 bytes for P-256
+// and 97 for P-384. The zero PublicKey has none: nil.
 func (k PublicKey) Point() []byte {
 	if k.IsZero() {
 		return nil
@@ -117,7 +146,8 @@ func (k PublicKey) Point() []byte {
 	return point
 }
 
-// Verify checks a signature over message. An error wraps ErrSignature.
+// Verify hashes message with the key's algorithm and checks a signature over
+// it. An error wraps ErrSignature.
 func (k PublicKey) Verify(message []byte, s Signature) error {
 	if k.IsZero() {
 		return fmt.Errorf("sign: verify without a key: %w", ErrSignature)

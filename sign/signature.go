@@ -8,15 +8,18 @@ import (
 	"slices"
 )
 
-// Encoding is how r and s of an ECDSA signature are laid out.
+// Encoding is how r and s of an ECDSA signature are laid out. The zero value is
+// none of the layouts.
 type Encoding int
 
 const (
-	// Raw is r‖s, both big endian and as long as the group order: COSE
-	// (RFC 9053, section 2.1), PKCS#11 CKM_ECDSA, IEEE P1363.
+	// Raw is r‖s, both big endian and as long as the group order, 64 bytes for
+	// P-256 and 96 for P-384: COSE (RFC 9053, section 2.1), PKCS#11
+	// CKM_ECDSA, IEEE P1363.
 	Raw Encoding = iota + 1
 	// DER is SEQUENCE { INTEGER r, INTEGER s } (RFC 3279, section 2.2.3), as
-	// MCUboot and X.509 have it. Its length varies.
+	// MCUboot and X.509 have it. Its length varies: up to 72 bytes for P-256
+	// and 104 for P-384.
 	DER
 	// LittleEndian is r‖s with each half byte-reversed, as the Nordic nRF5 SDK
 	// bootloader has it (pc-nrfutil, nordicsemi/dfu/signing.py).
@@ -36,15 +39,20 @@ func (e Encoding) String() string {
 	return fmt.Sprintf("encoding(%d)", int(e))
 }
 
-// Signature is an ECDSA signature whose r and s lie in [1, n-1]. The zero
-// value is no signature and verifies under no key.
+// Signature is an ECDSA signature whose r and s lie in [1, n-1], n being the
+// order of the group. The zero value is no signature and verifies under no key.
+//
+// For every valid signature (r, s) there is a second one, (r, n-s): name what
+// was signed by its digest, never by a signature.
 type Signature struct {
 	algorithm Algorithm
 	raw       []byte
 }
 
-// ParseSignature reads a signature. Wrong lengths, r or s outside [1, n-1],
-// and DER that is not the unique shortest form wrap ErrEncoding.
+// ParseSignature reads a signature and keeps no reference to b. Wrong lengths,
+// r or s outside [1, n-1], DER that is not the unique shortest form and unknown
+// encodings wrap ErrEncoding, unknown algorithms ErrAlgorithm. What is accepted
+// encodes to the same bytes again.
 func ParseSignature(a Algorithm, e Encoding, b []byte) (Signature, error) {
 	if !a.Valid() {
 		return Signature{}, fmt.Errorf("sign: signature: %w", ErrAlgorithm)
@@ -73,7 +81,7 @@ func ParseSignature(a Algorithm, e Encoding, b []byte) (Signature, error) {
 		raw = make([]byte, a.SignatureSize())
 		rs.R.FillBytes(raw[:a.scalarSize()])
 		rs.S.FillBytes(raw[a.scalarSize():])
-		// encoding/asn1 lets some non-minimal lengths through; DER has one form.
+		// encoding/asn1 ignores elements after s; DER has one form.
 		if !slices.Equal(encodeDER(a, raw), b) {
 			return Signature{}, fmt.Errorf("sign: DER signature is not in its shortest form: %w", ErrEncoding)
 		}
@@ -96,21 +104,23 @@ func (s Signature) Algorithm() Algorithm { return s.algorithm }
 // IsZero reports whether s holds no signature.
 func (s Signature) IsZero() bool { return s.raw == nil }
 
-// Encode lays the signature out. The zero Signature encodes to nil.
+// Encode lays the signature out, see the constants. The zero Signature and an
+// unknown encoding give nil.
 func (s Signature) Encode(e Encoding) []byte {
 	if s.IsZero() {
 		return nil
 	}
 	switch e {
+	case Raw:
+		return bytes.Clone(s.raw)
 	case DER:
 		return encodeDER(s.algorithm, s.raw)
 	case LittleEndian:
 		b := bytes.Clone(s.raw)
 		reverseHalves(b)
 		return b
-	default:
-		return bytes.Clone(s.raw)
 	}
+	return nil
 }
 
 // String tells only the algorithm: a signature is public, but long.
@@ -126,7 +136,7 @@ func reverseHalves(b []byte) {
 	slices.Reverse(b[len(b)/2:])
 }
 
-// encodeDER writes the SEQUENCE by hand: with at most 2×50 bytes of content no
+// encodeDER writes the SEQUENCE by hand: with at most 2×51 bytes of content no
 // length needs more than one byte for P-256 and P-384.
 func encodeDER(a Algorithm, raw []byte) []byte {
 	integer := func(dst, v []byte) []byte {

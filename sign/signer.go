@@ -13,15 +13,18 @@ import (
 // Implementations need not be safe for concurrent use. A nil error means that
 // the Signature is not zero; it does not mean that it verifies, see Checked.
 type Signer interface {
+	// Public returns the public half as the signer knows it.
 	Public() PublicKey
 	// Sign signs a message; where possible the hash is taken on this side.
 	Sign(ctx context.Context, message []byte) (Signature, error)
-	// SignDigest signs a digest of exactly the algorithm's hash length.
+	// SignDigest signs a digest made with the algorithm's hash. Another length
+	// wraps ErrDigestSize.
 	SignDigest(ctx context.Context, digest []byte) (Signature, error)
 }
 
 // FromCrypto adapts a crypto.Signer whose Sign returns DER, as the standard
-// library and most key services do.
+// library and most key services do. Its key must suit NewPublicKey. The hash is
+// taken on this side, and ctx is only looked at before signing.
 func FromCrypto(s crypto.Signer) (Signer, error) {
 	pub, err := NewPublicKey(s.Public())
 	if err != nil {
@@ -71,7 +74,8 @@ func Throwaway(a Algorithm) (Signer, error) {
 
 // Checked returns a signer that verifies each signature with the pinned key
 // before it hands it out. It refuses a signer whose own public half differs
-// (ErrKeyMismatch); a signature that does not verify wraps ErrSignature.
+// (ErrKeyMismatch) and the zero PublicKey as pin; a signature that does not
+// verify wraps ErrSignature.
 //
 // Tokens do return signatures that fail under the public key they report: two
 // key pairs with one label are enough.

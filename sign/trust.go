@@ -9,7 +9,8 @@ import (
 // TrustSet says which keys a verifier accepts for which role, and how many of
 // them must have signed. The zero value trusts nobody.
 type TrustSet struct {
-	roles map[Role]trust
+	roles   map[Role]trust
+	revoked []PublicKey
 }
 
 type trust struct {
@@ -18,7 +19,8 @@ type trust struct {
 }
 
 // Add sets the keys of a role. threshold counts distinct keys and must be
-// between 1 and len(keys); a role can be set once, a key occur once.
+// between 1 and len(keys); a role can be set once, a key occur once in it. An
+// error wraps ErrTrust and leaves the set as it was.
 func (t *TrustSet) Add(role Role, threshold int, keys ...PublicKey) error {
 	if _, ok := t.roles[role]; ok {
 		return fmt.Errorf("sign: role %s is set twice: %w", role, ErrTrust)
@@ -41,6 +43,14 @@ func (t *TrustSet) Add(role Role, threshold int, keys ...PublicKey) error {
 	return nil
 }
 
+// Revoke withdraws keys from all roles, those set later included. A signature
+// by a revoked key counts for nothing and is named in the error of Check.
+func (t *TrustSet) Revoke(keys ...PublicKey) {
+	t.revoked = append(t.revoked, keys...)
+}
+
+func (t *TrustSet) isRevoked(k PublicKey) bool { return slices.ContainsFunc(t.revoked, k.Equal) }
+
 // Keys returns the keys of a role, nil when it has none.
 func (t *TrustSet) Keys(role Role) []PublicKey { return slices.Clone(t.roles[role].keys) }
 
@@ -48,18 +58,23 @@ func (t *TrustSet) Keys(role Role) []PublicKey { return slices.Clone(t.roles[rol
 // that the role has no keys and nothing can satisfy it.
 func (t *TrustSet) Threshold(role Role) int { return t.roles[role].threshold }
 
-// Candidate is one signature found in a file. Message is what it claims to
-// cover; Hint, when not empty, is an unsigned key hint.
+// Candidate is one signature found in a file.
 type Candidate struct {
-	Hint      []byte
-	Message   []byte
-	Signature Signature
+	Hint      []byte    // unsigned key hint: the first bytes of a KeyID, or empty
+	Message   []byte    // the exact bytes that the signature must cover
+	Signature Signature // the zero Signature is never valid
 }
 
 // Check returns the keys of role that made valid signatures among the
 // candidates, at least the role's threshold of them, in the trust set's order.
+// A key counts once, however often it signed, and a candidate for one key.
 // Hints only order the attempts: a wrong hint never hides a valid signature.
-// An error wraps ErrThreshold, or ErrTrust when the role has no keys.
+// An error wraps ErrThreshold, ErrRevoked when a revoked key signed, or ErrTrust
+// when the role has no keys.
+//
+// The caller derives every Message from one and the same content, or signatures
+// over different contents would add up, and bounds the number of candidates:
+// each may cost one verification per key.
 func (t *TrustSet) Check(role Role, candidates []Candidate) ([]PublicKey, error) {
 	r, ok := t.roles[role]
 	if !ok {
@@ -68,7 +83,7 @@ func (t *TrustSet) Check(role Role, candidates []Candidate) ([]PublicKey, error)
 	signed := make([]bool, len(r.keys))
 	for _, c := range candidates {
 		for _, i := range r.order(c.Hint) {
-			if !signed[i] && r.keys[i].Verify(c.Message, c.Signature) == nil {
+			if !signed[i] && !t.isRevoked(r.keys[i]) && r.keys[i].Verify(c.Message, c.Signature) == nil {
 				signed[i] = true
 				break
 			}
@@ -81,6 +96,13 @@ func (t *TrustSet) Check(role Role, candidates []Candidate) ([]PublicKey, error)
 		}
 	}
 	if len(by) < r.threshold {
+		for _, c := range candidates {
+			for _, k := range t.revoked {
+				if k.Verify(c.Message, c.Signature) == nil {
+					return nil, fmt.Errorf("sign: role %s: key %s: %w", role, k.id.Short(), ErrRevoked)
+				}
+			}
+		}
 		return nil, fmt.Errorf("sign: role %s: %d of %d required signatures: %w", role, len(by), r.threshold, ErrThreshold)
 	}
 	return by, nil

@@ -4,6 +4,7 @@ package verdict
 const (
 	Truncated        Reason = "truncated"           // input ends inside an item
 	TrailingBytes    Reason = "trailing-bytes"      // input goes on after the item
+	WrongLength      Reason = "wrong-length"        // a string whose length the profile does not allow
 	WrongType        Reason = "wrong-type"          // another CBOR major type is required here
 	LongForm         Reason = "long-form"           // an integer or length not in its shortest form
 	Indefinite       Reason = "indefinite-length"   // indefinite-length item
@@ -16,4 +17,102 @@ const (
 	WrongCount       Reason = "wrong-element-count" // map or array head does not fit its content
 	UnknownKey       Reason = "unknown-key"         // a map key that the profile does not have
 	MissingKey       Reason = "missing-key"         // a required map key is absent
+)
+
+// COSE: signature blocks and encryption information (RFC 9052).
+const (
+	NotSign1             Reason = "not-cose-sign1"                // a signature block that is not a tagged COSE_Sign1
+	MissingAlgorithm     Reason = "missing-algorithm"             // no algorithm in the protected header
+	UnprotectedAlgorithm Reason = "unprotected-algorithm"         // the algorithm stands in the unprotected header
+	ExtraProtected       Reason = "extra-protected-header"        // a protected header beside the algorithm
+	ExtraUnprotected     Reason = "extra-unprotected-header"      // an unprotected header that the profile does not have
+	ES256Deprecated      Reason = "es256-deprecated"              // algorithm -7 instead of the fully specified -9
+	EdDSADeprecated      Reason = "eddsa-deprecated"              // algorithm -8, which names no curve
+	PayloadNotDetached   Reason = "payload-not-detached"          // a payload where the profile detaches it
+	PayloadMissing       Reason = "cose-payload-missing"          // no payload where the profile attaches it
+	SignatureLength      Reason = "signature-length"              // r‖s is not exactly twice the field size
+	SignatureRange       Reason = "signature-range"               // r or s is zero or not below the group order
+	SignatureInvalid     Reason = "signature-invalid"             // too few valid signatures by trusted keys
+	NoKnownSignature     Reason = "no-known-signature"            // only signature blocks of unknown algorithms
+	KeyRevoked           Reason = "key-revoked"                   // signed by a key that was withdrawn
+	OverWrappedDigest    Reason = "signature-over-wrapped-digest" // the signature covers the digest with its byte-string head
+	NotEncrypt           Reason = "not-cose-encrypt"              // not a tagged COSE_Encrypt
+	Encrypt0             Reason = "cose-encrypt0"                 // COSE_Encrypt0, which has no recipients
+	ProtectedNotEmpty    Reason = "protected-not-empty"           // a protected header where it must be zero length
+	ContentAlgorithm     Reason = "content-algorithm"             // content encryption algorithm that the profile does not have
+	RecipientAlgorithm   Reason = "recipient-algorithm"           // key management algorithm that the profile does not have
+	IVLength             Reason = "iv-length"                     // IV of a length that the algorithm does not take
+	CiphertextAttached   Reason = "ciphertext-attached"           // ciphertext inside the encryption information
+	WrappedKeyLength     Reason = "wrapped-key-length"            // wrapped content key that is not 24 bytes
+	EphemeralKey         Reason = "ephemeral-key"                 // ephemeral key that is malformed or not on P-256
+)
+
+// SUIT envelope and manifest (draft-ietf-suit-manifest and the profile).
+const (
+	MissingTag               Reason = "missing-tag"                 // no SUIT envelope tag
+	WrongTag                 Reason = "wrong-tag"                   // a tag other than 107
+	UncountedElement         Reason = "uncounted-element"           // the envelope's map head counts too few elements
+	TrailingAfterEnvelope    Reason = "trailing-after-envelope"     // bytes after the envelope
+	TrailingAfterManifest    Reason = "trailing-after-manifest"     // bytes after the manifest map
+	TrailingAfterSequence    Reason = "trailing-after-sequence"     // bytes after a command sequence
+	TrailingAfterDigest      Reason = "trailing-after-digest"       // bytes after a digest
+	UnknownEnvelopeKey       Reason = "unknown-envelope-key"        // envelope element that the profile does not have
+	UnknownManifestKey       Reason = "unknown-manifest-key"        // manifest key that the profile does not have
+	UnknownCommand           Reason = "unknown-command"             // condition or directive that the profile does not have
+	UnknownParameter         Reason = "unknown-parameter"           // parameter that the profile does not have
+	OddSequence              Reason = "odd-sequence"                // a command without its argument
+	DigestAlgorithm          Reason = "digest-algorithm"            // digest algorithm other than SHA-256
+	DigestLength             Reason = "digest-length"               // digest that is not 32 bytes
+	ManifestDigestMismatch   Reason = "manifest-digest-mismatch"    // the manifest is not what the wrapper's digest names
+	DigestOverContent        Reason = "digest-over-content"         // the wrapper's digest leaves out the byte-string head
+	ManifestVersion          Reason = "manifest-version"            // manifest format version other than 1
+	BadVersion               Reason = "bad-version"                 // firmware version outside the grammar
+	SequenceRange            Reason = "sequence-range"              // sequence number above 2^32-1
+	SequenceRollback         Reason = "sequence-rollback"           // sequence number below the device's floor
+	VendorMismatch           Reason = "vendor-mismatch"             // made for another vendor
+	ClassMismatch            Reason = "class-mismatch"              // made for another model or hardware revision
+	SlotMismatch             Reason = "slot-mismatch"               // linked for another slot
+	MissingVendorCheck       Reason = "missing-vendor-check"        // no vendor condition in the shared sequence
+	MissingClassCheck        Reason = "missing-class-check"         // no class condition in the shared sequence
+	IdentityOnlyInInstall    Reason = "identity-only-in-install"    // vendor or class checked only while installing
+	MissingImageMatch        Reason = "missing-image-match"         // validate does not check the image
+	MissingImageSize         Reason = "missing-image-size"          // no image size
+	MissingParameter         Reason = "missing-parameter"           // another required parameter is absent
+	ComponentIndexRange      Reason = "component-index-range"       // a component that the manifest does not declare
+	MissingSetComponentIndex Reason = "missing-set-component-index" // two components and a sequence that starts without choosing one
+	InstallTwice             Reason = "install-twice"               // install both in the manifest and in the envelope
+	InstallSevered           Reason = "install-severed"             // install is wanted and was taken out
+	SeverableDigestMismatch  Reason = "severable-digest-mismatch"   // a severable element is not what the manifest names
+	PayloadElementMissing    Reason = "payload-missing"             // integrated payload is wanted and absent
+	PayloadElementName       Reason = "payload-name"                // integrated payload under a name that the manifest does not fetch
+	PayloadElementSize       Reason = "payload-size"                // payload of another size than signed
+	NotInProfile             Reason = "not-in-profile"              // valid SUIT that none of the templates produces
+)
+
+// Firmware input files: raw binary, Intel HEX, S-records, ELF, and the image in them.
+const (
+	UnknownFirmware  Reason = "unknown-firmware-format" // a text file that is neither Intel HEX nor S-records
+	EmptyFirmware    Reason = "empty-firmware"          // no bytes to load
+	BaseMissing      Reason = "base-address-missing"    // a raw binary without a base address
+	BaseNotAllowed   Reason = "base-address-given"      // a base address for a file that has addresses of its own
+	BadRecord        Reason = "bad-record"              // a line that is not a well-formed record
+	BadChecksum      Reason = "bad-checksum"            // a record whose checksum is wrong
+	UnknownRecord    Reason = "unknown-record"          // a record type that the format does not define
+	RecordCount      Reason = "record-count-mismatch"   // S5 or S6 counts other than the records before it
+	MissingEndRecord Reason = "missing-end-record"      // the file ends before its last record
+	DataAfterEnd     Reason = "data-after-end"          // lines after the last record
+	BadELF           Reason = "bad-elf"                 // ELF headers that contradict the format
+	UnsupportedELF   Reason = "unsupported-elf"         // ELF that is not a 32-bit little-endian ARM executable
+	SegmentOverlap   Reason = "segment-overlap"         // an address that gets two bytes
+	AddressRange     Reason = "address-range"           // data past the 32-bit address space
+	AddressSpan      Reason = "address-span"            // segments too far apart for one image
+	BelowBase        Reason = "below-base"              // image begins below the base address
+	ImageTooLong     Reason = "image-too-long"          // image does not fit the bytes that it may take
+)
+
+// Release record and the rules of a release.
+const (
+	RecordFormat       Reason = "record-format"       // format version that is not known
+	RecordInconsistent Reason = "record-inconsistent" // indices, counts or names that contradict each other
+	PeerTooOld         Reason = "peer-too-old"        // a version combination breaks a minimum peer version
 )

@@ -1,0 +1,365 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/otapack/otapack/sign"
+	"github.com/otapack/otapack/sign/cose"
+	"github.com/otapack/otapack/sign/strictcbor"
+	"github.com/otapack/otapack/sign/verdict"
+)
+
+// Bounds of the release record.
+const (
+	MaxRecord     = 64 << 10 // encoded, in bytes
+	MaxComponents = 32
+	MaxAllowed    = 256 // allowed version combinations
+	maxName       = 64  // product, release id and role, in bytes
+)
+
+// Keys of the record's payload and of its components. docs/release.cddl has the
+// grammar.
+const (
+	recordFormat       = 1
+	recordID           = 2
+	recordProduct      = 3
+	recordVendor       = 4
+	recordSequence     = 5
+	recordComponents   = 6
+	recordInstallOrder = 7
+	recordAllowed      = 8
+
+	componentRole     = 1
+	componentManifest = 2
+	componentVersion  = 3
+	componentRequires = 4
+)
+
+// recordFormatVersion is the only format so far.
+const recordFormatVersion = 1
+
+// Record ties the component manifests of one release together. It is signed as
+// a COSE_Sign1 with the payload attached and is checked by the tool, by
+// gateways and by the MCU that coordinates an update; the bootloaders check
+// their component's manifest only.
+type Record struct {
+	ID       string // names the release, for example "1.4.2+17"
+	Product  string
+	Vendor   UUID
+	Sequence uint32 // the same number as in the manifests
+	// Components in a fixed order that InstallOrder and Allowed refer to.
+	Components []RecordComponent
+	// InstallOrder lists each component index once, first to install first.
+	InstallOrder []int
+	// Allowed lists the version combinations that may run together while the
+	// update is under way, each with one version per component. The release's
+	// own combination is always allowed and not listed.
+	Allowed [][]Version
+}
+
+// RecordComponent is one component of a release.
+type RecordComponent struct {
+	Role     string // the component's name in the product, for example "radio"
+	Manifest Digest // identifies the component's SUIT manifest
+	Version  Version
+	Requires []Requirement // minimum versions of other components
+}
+
+// Requirement is a minimum version of a peer component.
+type Requirement struct {
+	Component int // index into Record.Components
+	Minimum   Version
+}
+
+// Own returns the release's own version combination.
+func (r Record) Own() []Version {
+	own := make([]Version, len(r.Components))
+	for i, c := range r.Components {
+		own[i] = c.Version
+	}
+	return own
+}
+
+// Allows reports whether a version combination may run.
+func (r Record) Allows(versions []Version) bool {
+	same := func(v, w Version) bool { return v.Compare(w) == 0 }
+	return slices.EqualFunc(versions, r.Own(), same) ||
+		slices.ContainsFunc(r.Allowed, func(a []Version) bool { return slices.EqualFunc(a, versions, same) })
+}
+
+// Check refuses a record that contradicts itself: wrong indices, combinations
+// of the wrong size, or a version combination that breaks a requirement.
+func (r Record) Check() error {
+	n := len(r.Components)
+	bad := func(format string, args ...any) error {
+		return verdict.New(verdict.RecordInconsistent, "release record", format, args...)
+	}
+	switch {
+	case n < 1 || n > MaxComponents:
+		return bad("%d components, want 1 to %d", n, MaxComponents)
+	case len(r.Allowed) > MaxAllowed:
+		return bad("%d version combinations, at most %d", len(r.Allowed), MaxAllowed)
+	case len(r.InstallOrder) != n:
+		return bad("install order of %d for %d components", len(r.InstallOrder), n)
+	}
+	for _, s := range []string{r.ID, r.Product} {
+		if len(s) < 1 || len(s) > maxName {
+			return bad("name of %d bytes, want 1 to %d", len(s), maxName)
+		}
+	}
+	for i := range n {
+		if !slices.Contains(r.InstallOrder, i) {
+			return bad("component %d is not in the install order", i)
+		}
+	}
+	for i, c := range r.Components {
+		switch {
+		case len(c.Role) < 1 || len(c.Role) > maxName:
+			return bad("role of %d bytes, want 1 to %d", len(c.Role), maxName)
+		case len(c.Version) == 0:
+			return bad("%s has no version", c.Role)
+		case slices.ContainsFunc(r.Components[:i], func(o RecordComponent) bool { return o.Role == c.Role }):
+			return bad("%s occurs twice", c.Role)
+		}
+		for j, q := range c.Requires {
+			if q.Component < 0 || q.Component >= n || q.Component == i || len(q.Minimum) == 0 || j > 0 && q.Component <= c.Requires[j-1].Component {
+				return bad("%s has a malformed requirement", c.Role)
+			}
+		}
+	}
+	for _, versions := range append([][]Version{r.Own()}, r.Allowed...) {
+		if len(versions) != n {
+			return bad("a version combination of %d for %d components", len(versions), n)
+		}
+		if err := r.checkRequirements(versions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkRequirements holds a combination against the minimum peer versions. A
+// minimum binds where the component runs in this release's version.
+func (r Record) checkRequirements(versions []Version) error {
+	for i, c := range r.Components {
+		if versions[i].Compare(c.Version) != 0 {
+			continue
+		}
+		for _, q := range c.Requires {
+			if got := versions[q.Component]; got.Compare(q.Minimum) < 0 {
+				return verdict.New(verdict.PeerTooOld, "release record", "%s %s needs %s %s or later, the combination has %s",
+					c.Role, c.Version, r.Components[q.Component].Role, q.Minimum, got)
+			}
+		}
+	}
+	return nil
+}
+
+func (r Record) encode() ([]byte, error) {
+	components := make([]map[int64]any, len(r.Components))
+	for i, c := range r.Components {
+		components[i] = map[int64]any{componentRole: c.Role, componentManifest: c.Manifest[:], componentVersion: c.Version}
+		if len(c.Requires) > 0 {
+			requires := map[int]Version{}
+			for _, q := range c.Requires {
+				requires[q.Component] = q.Minimum
+			}
+			components[i][componentRequires] = requires
+		}
+	}
+	allowed := r.Allowed
+	if allowed == nil {
+		allowed = [][]Version{}
+	}
+	return cose.Marshal(map[int64]any{
+		recordFormat: recordFormatVersion, recordID: r.ID, recordProduct: r.Product, recordVendor: r.Vendor[:],
+		recordSequence: r.Sequence, recordComponents: components, recordInstallOrder: r.InstallOrder, recordAllowed: allowed,
+	})
+}
+
+// RecordDraft is an unsigned release record.
+type RecordDraft struct {
+	key     sign.PublicKey
+	payload []byte
+	request sign.Request
+}
+
+// NewRecord lays out a record to be signed by key.
+func NewRecord(r Record, key sign.PublicKey) (*RecordDraft, error) {
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	payload, err := r.encode()
+	if err != nil {
+		return nil, err
+	}
+	message, err := cose.ToBeSigned(key.Algorithm(), payload)
+	if err != nil {
+		return nil, err
+	}
+	return &RecordDraft{key, payload, sign.Request{Artifact: "release record", Role: sign.RoleRelease, Key: key.ID(), Message: message}}, nil
+}
+
+// Requests returns the one signing request.
+func (d *RecordDraft) Requests() []sign.Request { return []sign.Request{d.request} }
+
+// Finish returns the signed record, after verifying the signature.
+func (d *RecordDraft) Finish(signatures []sign.Signature) ([]byte, error) {
+	if len(signatures) != 1 {
+		return nil, fmt.Errorf("manifest: release record: %d signatures, want 1", len(signatures))
+	}
+	if err := d.key.Verify(d.request.Message, signatures[0]); err != nil {
+		return nil, fmt.Errorf("manifest: release record: %w", err)
+	}
+	hint := d.key.ID().Hint()
+	message := cose.Sign1{Algorithm: d.key.Algorithm().COSE(), KeyID: hint[:], Payload: d.payload, Signature: signatures[0]}
+	return message.Encode()
+}
+
+// VerifiedRecord is a release record whose signature was checked.
+type VerifiedRecord struct {
+	record Record
+	signer sign.PublicKey
+}
+
+// Record returns the verified facts.
+func (v *VerifiedRecord) Record() Record { return v.record }
+
+// Signer returns the trusted key that signed.
+func (v *VerifiedRecord) Signer() sign.PublicKey { return v.signer }
+
+// ParseRecord reads a release record without looking at the signature, for
+// showing it to people.
+func ParseRecord(data []byte) (Record, error) {
+	message, err := parseRecordMessage(data)
+	if err != nil {
+		return Record{}, err
+	}
+	return decodeRecord(message.Payload)
+}
+
+func parseRecordMessage(data []byte) (cose.Sign1, error) {
+	r := strictcbor.NewReader("release record", data)
+	message := cose.ReadSign1(r, MaxRecord)
+	r.End(verdict.TrailingBytes)
+	return message, r.Err()
+}
+
+// VerifyRecord checks the signature of a release record with the keys of
+// sign.RoleRelease before it reads the content.
+func VerifyRecord(data []byte, trust *sign.TrustSet) (*VerifiedRecord, error) {
+	message, err := parseRecordMessage(data)
+	if err != nil {
+		return nil, err
+	}
+	if message.Signature.IsZero() {
+		return nil, verdict.New(verdict.NoKnownSignature, "release record", "algorithm %d is not known", message.Algorithm)
+	}
+	signed, err := cose.ToBeSigned(message.Signature.Algorithm(), message.Payload)
+	if err != nil {
+		return nil, err
+	}
+	signers, err := trust.Check(sign.RoleRelease, []sign.Candidate{{Hint: message.KeyID, Message: signed, Signature: message.Signature}})
+	switch {
+	case errors.Is(err, sign.ErrTrust):
+		return nil, err
+	case errors.Is(err, sign.ErrRevoked):
+		return nil, verdict.Wrap(err, verdict.KeyRevoked, "release record")
+	case err != nil:
+		return nil, verdict.Wrap(err, verdict.SignatureInvalid, "release record")
+	}
+	record, err := decodeRecord(message.Payload)
+	if err != nil {
+		return nil, err
+	}
+	return &VerifiedRecord{record, signers[0]}, nil
+}
+
+func decodeRecord(payload []byte) (Record, error) {
+	var rec Record
+	r := strictcbor.NewReader("release record", payload)
+	seen := 0
+	r.Map(8, func(k strictcbor.Key) {
+		seen++
+		if k.IsText {
+			r.Fail(verdict.UnknownKey, "text key")
+			return
+		}
+		switch at := r.Offset(); k.Int {
+		case recordFormat:
+			if v := r.Uint(1 << 16); r.OK() && v != recordFormatVersion {
+				r.FailAt(at, verdict.RecordFormat, "format %d, want %d", v, recordFormatVersion)
+			}
+		case recordID:
+			rec.ID = r.Text(1, maxName)
+		case recordProduct:
+			rec.Product = r.Text(1, maxName)
+		case recordVendor:
+			copy(rec.Vendor[:], r.Bytes(len(rec.Vendor), len(rec.Vendor)))
+		case recordSequence:
+			rec.Sequence = uint32(r.Uint(maxSequence))
+		case recordComponents:
+			for range r.Array(1, MaxComponents) {
+				rec.Components = append(rec.Components, readRecordComponent(r))
+			}
+		case recordInstallOrder:
+			for range r.Array(1, MaxComponents) {
+				rec.InstallOrder = append(rec.InstallOrder, int(r.Uint(MaxComponents-1)))
+			}
+		case recordAllowed:
+			for range r.Array(0, MaxAllowed) {
+				var versions []Version
+				for range r.Array(1, MaxComponents) {
+					versions = append(versions, readVersion(r))
+				}
+				rec.Allowed = append(rec.Allowed, versions)
+			}
+		default:
+			r.FailAt(at, verdict.UnknownKey, "key %d", k.Int)
+		}
+	})
+	if r.OK() && seen != recordAllowed {
+		r.Fail(verdict.MissingKey, "%d of %d keys", seen, recordAllowed)
+	}
+	r.End(verdict.TrailingBytes)
+	if err := r.Err(); err != nil {
+		return Record{}, err
+	}
+	return rec, rec.Check()
+}
+
+func readRecordComponent(r *strictcbor.Reader) RecordComponent {
+	var c RecordComponent
+	seen := 0
+	r.Map(4, func(k strictcbor.Key) {
+		switch {
+		case !k.IsText && k.Int == componentRole:
+			c.Role = r.Text(1, maxName)
+		case !k.IsText && k.Int == componentManifest:
+			copy(c.Manifest[:], r.Bytes(len(c.Manifest), len(c.Manifest)))
+		case !k.IsText && k.Int == componentVersion:
+			c.Version = readVersion(r)
+		case !k.IsText && k.Int == componentRequires:
+			seen-- // optional
+			r.Map(MaxComponents, func(peer strictcbor.Key) {
+				if peer.IsText || peer.Int < 0 || peer.Int >= MaxComponents {
+					r.Fail(verdict.UnknownKey, "requirement on an unknown component")
+					return
+				}
+				c.Requires = append(c.Requires, Requirement{int(peer.Int), readVersion(r)})
+			})
+			if r.OK() && len(c.Requires) == 0 {
+				r.Fail(verdict.WrongCount, "empty requirements")
+			}
+		default:
+			r.Fail(verdict.UnknownKey, "key in component")
+		}
+		seen++
+	})
+	if r.OK() && seen != componentVersion {
+		r.Fail(verdict.MissingKey, "component lacks role, manifest digest or version")
+	}
+	return c
+}
