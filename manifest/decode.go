@@ -1,9 +1,9 @@
 package manifest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
-	"slices"
 
 	"github.com/otapack/otapack/sign/cose"
 	"github.com/otapack/otapack/sign/strictcbor"
@@ -61,7 +61,7 @@ type decoder struct {
 func (d *decoder) read() {
 	r := d.r
 	seen := map[int64]bool{}
-	r.Map(8, func(k strictcbor.Key) {
+	r.Map(maxPairs, func(k strictcbor.Key) {
 		if k.IsText {
 			r.Fail(verdict.UnknownManifestKey, "text key")
 			return
@@ -151,9 +151,12 @@ func (d *decoder) readCommon(r *strictcbor.Reader) {
 			for i := range r.Array(1, 2) {
 				r.Array(1, 1)
 				id := r.Bytes(1, maxComponent)
-				if i == 0 {
+				switch {
+				case i == 0:
 					d.m.Component = id
-				} else {
+				case bytes.Equal(id, d.m.Component):
+					r.Fail(verdict.DuplicateComponent, "both components are h'%x'", id)
+				default:
 					d.m.Staging, d.m.Encrypted = id, true
 				}
 			}
@@ -203,7 +206,7 @@ func readSequence(r *strictcbor.Reader) sequence {
 
 func readParameters(r *strictcbor.Reader) parameters {
 	var p parameters
-	r.Map(8, func(k strictcbor.Key) {
+	r.Map(maxPairs, func(k strictcbor.Key) {
 		at := r.Offset()
 		switch {
 		case k.IsText:
@@ -305,16 +308,19 @@ func (d *decoder) checkComponents(name string, s sequence) {
 // runs them: the draft only says "should".
 func (d *decoder) checkIdentity() {
 	for _, c := range []struct {
-		code   int64
-		reason verdict.Reason
-		name   string
-	}{{conditionVendor, verdict.MissingVendorCheck, "vendor"}, {conditionClass, verdict.MissingClassCheck, "class"}} {
+		code                int64
+		name                string
+		absent, onlyInstall verdict.Reason
+	}{
+		{conditionVendor, "vendor", verdict.MissingVendorCheck, verdict.VendorOnlyInInstall},
+		{conditionClass, "class", verdict.MissingClassCheck, verdict.ClassOnlyInInstall},
+	} {
 		switch {
 		case d.shared.has(c.code):
 		case d.install.has(c.code):
-			d.r.FailAt(d.shared.offset, verdict.IdentityOnlyInInstall, "%s is checked only while installing", c.name)
+			d.r.FailAt(d.shared.offset, c.onlyInstall, "%s is checked only while installing", c.name)
 		default:
-			d.r.FailAt(d.shared.offset, c.reason, "%s is not checked", c.name)
+			d.r.FailAt(d.shared.offset, c.absent, "%s is not checked", c.name)
 		}
 	}
 }
@@ -354,7 +360,7 @@ func (d *decoder) compare() {
 	check := func(name string, got sequence, want []command, err error) {
 		if err == nil {
 			var encoded []byte
-			if encoded, err = encodeSequence(want); err == nil && slices.Equal(encoded, got.encoded) {
+			if encoded, err = encodeSequence(want); err == nil && bytes.Equal(encoded, got.encoded) {
 				return
 			}
 		}

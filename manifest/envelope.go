@@ -183,7 +183,7 @@ func Parse(data []byte) (*Envelope, error) {
 	default:
 		r.Tag()
 	}
-	r.Map(5, func(k strictcbor.Key) {
+	r.Map(maxPairs, func(k strictcbor.Key) {
 		switch {
 		case k.IsText:
 			if e.payload.present() {
@@ -211,12 +211,12 @@ func Parse(data []byte) (*Envelope, error) {
 	})
 	switch {
 	case !r.OK():
+	case r.Len() > 0 && anotherElement(data[len(data)-r.Len():]):
+		r.Fail(verdict.UncountedElement, "the map head leaves out an element")
 	case len(e.Blocks) == 0:
 		r.Fail(verdict.MissingKey, "no authentication wrapper")
 	case !e.manifest.present():
 		r.Fail(verdict.MissingKey, "no manifest")
-	case r.Len() > 0 && anotherElement(data[len(data)-r.Len():]):
-		r.Fail(verdict.UncountedElement, "the map head leaves out an element")
 	}
 	r.End(verdict.TrailingAfterEnvelope)
 	if err := r.Err(); err != nil {
@@ -239,10 +239,13 @@ func anotherElement(rest []byte) bool {
 
 func (e *Envelope) readAuth(r *strictcbor.Reader) {
 	auth := r.Nested("authentication wrapper", 32<<10)
-	n := auth.Array(2, 1+MaxSignatures)
+	n := auth.Array(1, 1+MaxSignatures)
 	digest := auth.Nested("manifest digest", 64)
 	e.Digest = readDigest(digest)
 	digest.End(verdict.TrailingAfterDigest)
+	if n == 1 {
+		auth.Fail(verdict.Unsigned, "no signature block")
+	}
 	for range n - 1 {
 		if !r.OK() {
 			return

@@ -77,5 +77,6 @@ const (
 	maxComponent  = 8 // component identifier
 	maxSequence   = 1<<32 - 1
 	maxCommands   = 32 // commands in one sequence
+	maxPairs      = 16 // pairs of a map: enough to reach and name an unknown key
 	maxDepth      = 8  // nesting of the text element
 )

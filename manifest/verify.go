@@ -55,13 +55,30 @@ func Verify(envelope []byte, trust *sign.TrustSet, device Device) (*Verified, er
 }
 
 // Authenticate is the first half of Verify: structure, digest, signatures and
-// form, without a device. Verifiers that mirror a certain bootloader use it
-// and run the device's checks in that bootloader's order.
+// form, without a device. Verifiers that mirror a certain bootloader run its
+// three hops themselves (Parse, Envelope.Authenticate, Authentic.Decode) and
+// then the device's checks in that bootloader's order.
 func Authenticate(envelope []byte, trust *sign.TrustSet) (*Verified, error) {
 	e, err := Parse(envelope)
 	if err != nil {
 		return nil, err
 	}
+	a, err := e.Authenticate(trust)
+	if err != nil {
+		return nil, err
+	}
+	return a.Decode()
+}
+
+// Authentic is an envelope whose manifest is the one that enough trusted keys
+// signed. Its content has not been read yet.
+type Authentic struct {
+	envelope *Envelope
+	signers  []sign.PublicKey
+}
+
+// Authenticate compares the manifest's digest and checks the signatures.
+func (e *Envelope) Authenticate(trust *sign.TrustSet) (*Authentic, error) {
 	if err := e.checkDigest(); err != nil {
 		return nil, err
 	}
@@ -69,11 +86,18 @@ func Authenticate(envelope []byte, trust *sign.TrustSet) (*Verified, error) {
 	if err != nil {
 		return nil, err
 	}
+	return &Authentic{e, signers}, nil
+}
+
+// Decode reads the manifest and the envelope's other elements, which the
+// manifest names by digest.
+func (a *Authentic) Decode() (*Verified, error) {
+	e := a.envelope
 	m, err := decode(e)
 	if err != nil {
 		return nil, err
 	}
-	v := &Verified{manifest: m, digest: e.Digest, signers: signers, payload: e.payload.content, payloadName: e.payloadName}
+	v := &Verified{manifest: m, digest: e.Digest, signers: a.signers, payload: e.payload.content, payloadName: e.payloadName}
 	if err := v.checkPayloadElement(); err != nil {
 		return nil, err
 	}

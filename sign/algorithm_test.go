@@ -28,8 +28,10 @@ func TestUnknownAlgorithm(t *testing.T) {
 	if s := sign.Algorithm(0).String(); s != "algorithm(0)" {
 		t.Errorf("got %q", s)
 	}
-	if s := sign.Encoding(0).String(); s != "encoding(0)" {
-		t.Errorf("got %q", s)
+	for e, want := range map[sign.Encoding]string{0: "encoding(0)", sign.Raw: "raw", sign.DER: "der", sign.LittleEndian: "little-endian"} {
+		if e.String() != want {
+			t.Errorf("got %q, want %q", e, want)
+		}
 	}
 }
 

@@ -74,7 +74,8 @@ func NewPublicKey(pub crypto.PublicKey) (PublicKey, error) {
 // ParsePublicKey reads a SubjectPublicKeyInfo with an uncompressed point, in
 // DER, or in PEM as one "PUBLIC KEY" block with nothing but white space around
 // it. Whatever is accepted has the DER method's bytes: the id is that of the
-// key as it was given. Errors wrap ErrKey, or ErrCurve for other curves.
+// key as it was given. Errors wrap ErrCurve for keys on P-224 and P-521, ErrKey
+// for everything else.
 func ParsePublicKey(data []byte) (PublicKey, error) {
 	der := data
 	if text := bytes.TrimSpace(data); bytes.HasPrefix(text, []byte("-----BEGIN")) {
@@ -127,8 +128,11 @@ func (k PublicKey) Equal(other PublicKey) bool {
 func (k PublicKey) DER() []byte { return bytes.Clone(k.spki) }
 
 // PEM returns the SubjectPublicKeyInfo as a "PUBLIC KEY" block (RFC 7468,
-// section 13).
+// section 13), nil for the zero PublicKey.
 func (k PublicKey) PEM() []byte {
+	if k.IsZero() {
+		return nil
+	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: k.spki})
 }
 

@@ -44,14 +44,16 @@ func (t *TrustSet) Add(role Role, threshold int, keys ...PublicKey) error {
 }
 
 // Revoke withdraws keys from all roles, those set later included. A signature
-// by a revoked key counts for nothing and is named in the error of Check.
+// by a revoked key counts for nothing; when it leaves a role below its threshold,
+// the error of Check names the key. A threshold does not fall with the keys.
 func (t *TrustSet) Revoke(keys ...PublicKey) {
 	t.revoked = append(t.revoked, keys...)
 }
 
 func (t *TrustSet) isRevoked(k PublicKey) bool { return slices.ContainsFunc(t.revoked, k.Equal) }
 
-// Keys returns the keys of a role, nil when it has none.
+// Keys returns the keys of a role as they were added, revoked ones included, nil
+// when it has none.
 func (t *TrustSet) Keys(role Role) []PublicKey { return slices.Clone(t.roles[role].keys) }
 
 // Threshold returns how many distinct keys of a role must have signed; 0 means
@@ -69,12 +71,12 @@ type Candidate struct {
 // candidates, at least the role's threshold of them, in the trust set's order.
 // A key counts once, however often it signed, and a candidate for one key.
 // Hints only order the attempts: a wrong hint never hides a valid signature.
-// An error wraps ErrThreshold, ErrRevoked when a revoked key signed, or ErrTrust
-// when the role has no keys.
+// When too few signed, the error wraps ErrRevoked if a revoked key is among the
+// signers and ErrThreshold if none is. A role without keys wraps ErrTrust.
 //
 // The caller derives every Message from one and the same content, or signatures
 // over different contents would add up, and bounds the number of candidates:
-// each may cost one verification per key.
+// each may cost one verification per key, revoked keys included.
 func (t *TrustSet) Check(role Role, candidates []Candidate) ([]PublicKey, error) {
 	r, ok := t.roles[role]
 	if !ok {

@@ -105,9 +105,13 @@ func (s Sign1) Encode() ([]byte, error) {
 	}})
 }
 
-// ToBeSigned returns the Sig_structure that a signature of algorithm covers
-// (RFC 9052, section 4.4): ["Signature1", protected, h”, payload].
+// ToBeSigned returns the Sig_structure that a signature of algorithm a covers
+// (RFC 9052, section 4.4): "Signature1", protected header, external data, which
+// is empty, and payload. An algorithm that is not Valid wraps sign.ErrAlgorithm.
 func ToBeSigned(a sign.Algorithm, payload []byte) ([]byte, error) {
+	if !a.Valid() {
+		return nil, fmt.Errorf("cose: %s: %w", a, sign.ErrAlgorithm)
+	}
 	protected, err := protectedHeader(a.COSE())
 	if err != nil {
 		return nil, err
@@ -127,12 +131,16 @@ func ReadSign1(r *strictcbor.Reader, maxPayload int) Sign1 {
 	}
 	r.Tag()
 	r.Array(4, 4)
-	s.Algorithm = readProtectedAlgorithm(r)
+	header := r.Offset()
+	var found bool
+	s.Algorithm, found = readProtectedAlgorithm(r)
 	s.KeyID = readUnprotectedKeyID(r)
-	if !r.OK() {
-		return s
-	}
 	switch {
+	case !r.OK():
+		return s
+	case !found:
+		r.FailAt(header, verdict.MissingAlgorithm, "no algorithm in the protected header")
+		return s
 	case maxPayload == 0:
 		if !r.Null() {
 			r.Fail(verdict.PayloadNotDetached, "payload is not null")
@@ -149,10 +157,10 @@ func ReadSign1(r *strictcbor.Reader, maxPayload int) Sign1 {
 	}
 	switch s.Algorithm {
 	case -7:
-		r.FailAt(at, verdict.ES256Deprecated, "algorithm -7, want -9")
+		r.FailAt(header, verdict.ES256Deprecated, "algorithm -7, want -9")
 		return s
 	case -8:
-		r.FailAt(at, verdict.EdDSADeprecated, "algorithm -8, want -9")
+		r.FailAt(header, verdict.EdDSADeprecated, "algorithm -8, want -9")
 		return s
 	}
 	algorithm, err := sign.FromCOSE(s.Algorithm)
@@ -169,12 +177,13 @@ func ReadSign1(r *strictcbor.Reader, maxPayload int) Sign1 {
 	return s
 }
 
-func readProtectedAlgorithm(r *strictcbor.Reader) (algorithm int64) {
-	found := false
+// readProtectedAlgorithm reads a protected header. That the algorithm is absent
+// is for the caller to refuse: it may stand in the unprotected header, which
+// deserves its own name.
+func readProtectedAlgorithm(r *strictcbor.Reader) (algorithm int64, found bool) {
 	p := r.Nested("protected header", 64)
-	if r.OK() && p.Len() == 0 {
-		p.Fail(verdict.MissingAlgorithm, "empty protected header")
-		return 0
+	if p.Len() == 0 {
+		return 0, false
 	}
 	p.Map(4, func(k strictcbor.Key) {
 		if k.IsText || k.Int != headerAlgorithm {
@@ -184,10 +193,7 @@ func readProtectedAlgorithm(r *strictcbor.Reader) (algorithm int64) {
 		algorithm, found = p.Int(), true
 	})
 	p.End(verdict.TrailingBytes)
-	if p.OK() && !found {
-		p.Fail(verdict.MissingAlgorithm, "no algorithm")
-	}
-	return algorithm
+	return algorithm, found
 }
 
 func readUnprotectedKeyID(r *strictcbor.Reader) (kid []byte) {

@@ -296,19 +296,45 @@ func (r *Reader) Map(max int, value func(Key)) {
 		if !r.OK() {
 			return
 		}
-		encoded := r.data[start:r.pos]
-		if last != nil {
-			switch c := bytes.Compare(last, encoded); {
-			case c == 0:
-				r.FailAt(r.base+int64(start), verdict.DuplicateKey, "map key occurs twice")
-				return
-			case c > 0:
-				r.FailAt(r.base+int64(start), verdict.UnsortedKeys, "map keys are not in order")
-				return
-			}
+		if last = r.nextKey(last, start); !r.OK() {
+			return
 		}
-		last = encoded
 		value(key)
+	}
+}
+
+// nextKey checks that the map key read since start follows last in bytewise
+// order, and returns its encoding.
+func (r *Reader) nextKey(last []byte, start int) []byte {
+	key := r.data[start:r.pos]
+	if last != nil {
+		switch c := bytes.Compare(last, key); {
+		case c == 0:
+			r.FailAt(r.base+int64(start), verdict.DuplicateKey, "map key occurs twice")
+		case c > 0:
+			r.FailAt(r.base+int64(start), verdict.UnsortedKeys, "map keys are not in order")
+		}
+	}
+	return key
+}
+
+// skipPairs skips n map pairs whose keys may be of any kind.
+func (r *Reader) skipPairs(n uint64, depth int) {
+	if n > uint64(r.Len()/2) {
+		r.Fail(verdict.Truncated, "map of %d pairs in %d bytes", n, r.Len())
+		return
+	}
+	var last []byte
+	for range n {
+		if !r.OK() {
+			return
+		}
+		start := r.pos
+		r.skip(depth - 1)
+		if r.OK() {
+			last = r.nextKey(last, start)
+		}
+		r.skip(depth - 1)
 	}
 }
 
@@ -318,23 +344,32 @@ func (r *Reader) Tag() uint64 {
 	return n
 }
 
-// PeekTag returns the number of the tag that comes next, if one does.
+// PeekTag returns the number of the tag that comes next, if one does. It refuses
+// a malformed tag head and the end of the input, like Tag.
 func (r *Reader) PeekTag() (uint64, bool) {
-	if !r.OK() || r.Len() == 0 || r.data[r.pos]>>5 != majorTag {
+	if r.Len() > 0 && !r.next(majorTag) {
 		return 0, false
 	}
-	probe := Reader{data: r.data, pos: r.pos, shared: &state{}}
+	probe := *r
 	n := probe.Tag()
-	return n, probe.OK()
+	return n, r.OK()
 }
 
-// Null consumes a null if one comes next and reports whether it did.
+// Null consumes a null if one comes next and reports whether it did. It refuses
+// the end of the input.
 func (r *Reader) Null() bool {
-	if r.OK() && r.Len() > 0 && r.data[r.pos] == null {
-		r.pos++
-		return true
+	if !r.OK() {
+		return false
 	}
-	return false
+	if r.Len() == 0 {
+		r.Fail(verdict.Truncated, "input ends where an item should start")
+		return false
+	}
+	if r.data[r.pos] != null {
+		return false
+	}
+	r.pos++
+	return true
 }
 
 // IsBytes reports whether a byte string comes next.
@@ -366,10 +401,6 @@ func (r *Reader) skip(depth int) {
 		r.Fail(verdict.TooDeep, "nested too deep")
 		return
 	}
-	if r.next(majorMap) {
-		r.Map(r.Len()/2, func(Key) { r.skip(depth - 1) })
-		return
-	}
 	start := r.pos
 	major, arg, ok := r.head()
 	if !ok {
@@ -380,7 +411,7 @@ func (r *Reader) skip(depth int) {
 		r.take(arg)
 	case majorText:
 		if b := r.take(arg); !utf8.Valid(b) {
-			r.Fail(verdict.BadUTF8, "text is not UTF-8")
+			r.FailAt(r.base+int64(start), verdict.BadUTF8, "text is not UTF-8")
 		}
 	case majorArray:
 		if arg > uint64(r.Len()) {
@@ -393,6 +424,8 @@ func (r *Reader) skip(depth int) {
 			}
 			r.skip(depth - 1)
 		}
+	case majorMap:
+		r.skipPairs(arg, depth)
 	case majorTag:
 		r.skip(depth - 1)
 	case majorSimple:

@@ -33,6 +33,7 @@ const (
 	SignatureLength      Reason = "signature-length"              // r‖s is not exactly twice the field size
 	SignatureRange       Reason = "signature-range"               // r or s is zero or not below the group order
 	SignatureInvalid     Reason = "signature-invalid"             // too few valid signatures by trusted keys
+	Unsigned             Reason = "unsigned"                      // no signature block at all
 	NoKnownSignature     Reason = "no-known-signature"            // only signature blocks of unknown algorithms
 	KeyRevoked           Reason = "key-revoked"                   // signed by a key that was withdrawn
 	OverWrappedDigest    Reason = "signature-over-wrapped-digest" // the signature covers the digest with its byte-string head
@@ -74,10 +75,12 @@ const (
 	SlotMismatch             Reason = "slot-mismatch"               // linked for another slot
 	MissingVendorCheck       Reason = "missing-vendor-check"        // no vendor condition in the shared sequence
 	MissingClassCheck        Reason = "missing-class-check"         // no class condition in the shared sequence
-	IdentityOnlyInInstall    Reason = "identity-only-in-install"    // vendor or class checked only while installing
+	VendorOnlyInInstall      Reason = "vendor-only-in-install"      // vendor checked only while installing
+	ClassOnlyInInstall       Reason = "class-only-in-install"       // class checked only while installing
 	MissingImageMatch        Reason = "missing-image-match"         // validate does not check the image
 	MissingImageSize         Reason = "missing-image-size"          // no image size
 	MissingParameter         Reason = "missing-parameter"           // another required parameter is absent
+	DuplicateComponent       Reason = "duplicate-component"         // two components with one identifier
 	ComponentIndexRange      Reason = "component-index-range"       // a component that the manifest does not declare
 	MissingSetComponentIndex Reason = "missing-set-component-index" // two components and a sequence that starts without choosing one
 	InstallTwice             Reason = "install-twice"               // install both in the manifest and in the envelope
@@ -115,4 +118,15 @@ const (
 	RecordFormat       Reason = "record-format"       // format version that is not known
 	RecordInconsistent Reason = "record-inconsistent" // indices, counts or names that contradict each other
 	PeerTooOld         Reason = "peer-too-old"        // a version combination breaks a minimum peer version
+)
+
+// Reference bootloader: what a device finds when it takes a payload.
+const (
+	ImageExceedsBank         Reason = "image-exceeds-bank"         // image or payload larger than the flash bank
+	CiphertextDigestMismatch Reason = "ciphertext-digest-mismatch" // payload as received is not the one that was signed
+	ImageDigestMismatch      Reason = "image-digest-mismatch"      // plain image is not the one that was signed
+	KeyUnwrap                Reason = "key-unwrap-failed"          // no recipient block opens with the device's key
+	EphemeralPoint           Reason = "ephemeral-point"            // ephemeral key is not a point of the curve
+	RecipientKeyMissing      Reason = "recipient-key-missing"      // encrypted payload for a device without a key
+	PayloadTruncated         Reason = "payload-truncated"          // payload ends before its announced size
 )
