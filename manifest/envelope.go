@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
@@ -20,7 +21,7 @@ type Options struct {
 	SeverInstall bool
 	KeyHints     bool   // put an 8-byte key hint into each signature block
 	Text         []byte // encoded SUIT text map for people; nil for none
-	Payload      []byte // integrate the payload under the manifest's URI; nil for none
+	Payload      []byte // integrate the payload under the manifest's URI, given the bytes that Manifest.Payload describes; nil for none
 }
 
 // Draft is an unsigned envelope: its to-be-signed bytes are final.
@@ -41,10 +42,10 @@ func New(m Manifest, keys []sign.PublicKey, o Options) (*Draft, error) {
 		return nil, fmt.Errorf("manifest: %d signing keys, want 1 to %d", n, MaxSignatures)
 	}
 	if o.Text != nil {
-		text := strictcbor.NewReader("text", o.Text)
-		text.Raw(maxDepth)
-		text.End(verdict.TrailingBytes)
-		if err := text.Err(); err != nil {
+		if len(o.Text) > MaxText {
+			return nil, fmt.Errorf("manifest: text of %d bytes, at most %d", len(o.Text), MaxText)
+		}
+		if err := checkText(strictcbor.NewReader("text", o.Text)); err != nil {
 			return nil, err
 		}
 		var err error
@@ -58,6 +59,11 @@ func New(m Manifest, keys []sign.PublicKey, o Options) (*Draft, error) {
 		return nil, err
 	}
 	d.uri = m.Install.URI // encode has refused a manifest without
+	if o.Payload != nil {
+		if p := m.Payload(); uint64(len(o.Payload)) != uint64(p.Size) || sha256.Sum256(o.Payload) != p.Digest {
+			return nil, errors.New("manifest: integrated payload is not the one that the manifest names")
+		}
+	}
 	element, err := cose.Marshal(d.manifest)
 	if err != nil {
 		return nil, err
@@ -199,10 +205,7 @@ func Parse(data []byte) (*Envelope, error) {
 			e.install = readElement(r, MaxInstall)
 		case k.Int == envelopeText:
 			e.text = readElement(r, MaxText)
-			text := e.text.reader("text")
-			text.Raw(maxDepth)
-			text.End(verdict.TrailingBytes)
-			if err := text.Err(); err != nil {
+			if err := checkText(e.text.reader("text")); err != nil {
 				r.FailWith(err)
 			}
 		default:
@@ -223,6 +226,14 @@ func Parse(data []byte) (*Envelope, error) {
 		return nil, err
 	}
 	return &e, nil
+}
+
+// checkText checks the form of a text element, which is for people: one item of
+// any kind.
+func checkText(r *strictcbor.Reader) error {
+	r.Raw(maxDepth)
+	r.End(verdict.TrailingBytes)
+	return r.Err()
 }
 
 // anotherElement tells a wrong map head from plain trailing bytes.

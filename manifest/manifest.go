@@ -1,8 +1,12 @@
 package manifest
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/otapack/otapack/sign/cose"
 )
@@ -12,6 +16,19 @@ type Digest [sha256.Size]byte
 
 // String formats as 64 hexadecimal digits.
 func (d Digest) String() string { return fmt.Sprintf("%x", d[:]) }
+
+// MarshalText encodes as String does.
+func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads 64 hexadecimal digits.
+func (d *Digest) UnmarshalText(text []byte) error {
+	b, err := hex.DecodeString(string(text))
+	if err != nil || len(b) != len(d) {
+		return fmt.Errorf("manifest: digest %q, want %d hexadecimal digits", text, 2*len(d))
+	}
+	copy(d[:], b)
+	return nil
+}
 
 // Content names bytes by digest and length.
 type Content struct {
@@ -136,6 +153,17 @@ func (b body) encode() ([]byte, error) {
 	return cose.Marshal(m)
 }
 
+// Template returns "T1", "T2b" or "T3", the template that the manifest uses.
+func (m Manifest) Template() string {
+	switch {
+	case m.Encrypted:
+		return "T3"
+	case m.Slot != nil:
+		return "T2b"
+	}
+	return "T1"
+}
+
 // components returns the component identifiers in index order.
 func (m Manifest) components() [][]byte {
 	component, staging := m.Component, m.Staging
@@ -226,19 +254,25 @@ func (m Manifest) install() ([]command, error) {
 func (m Manifest) check() error {
 	switch in := m.Install; {
 	case in == nil:
-		return fmt.Errorf("manifest: no install information")
-	case in.URI == "" || len(in.URI) > MaxURI:
-		return fmt.Errorf("manifest: URI of %d bytes, want 1 to %d", len(in.URI), MaxURI)
+		return errors.New("manifest: no install information")
+	case in.URI == "" || len(in.URI) > MaxURI || !utf8.ValidString(in.URI):
+		return fmt.Errorf("manifest: URI of %d bytes, want 1 to %d in UTF-8", len(in.URI), MaxURI)
 	case m.Encrypted != (in.Encryption != nil):
 		return fmt.Errorf("manifest: encrypted is %t, encryption information present is %t", m.Encrypted, in.Encryption != nil)
 	case m.Encrypted && in.Ciphertext.Size != m.Image.Size:
 		return fmt.Errorf("manifest: ciphertext of %d bytes for an image of %d: A128CTR keeps the length", in.Ciphertext.Size, m.Image.Size)
 	case m.Image.Size == 0:
-		return fmt.Errorf("manifest: empty image")
+		return errors.New("manifest: empty image")
+	case len(m.Version) > 0 && !m.Version.valid():
+		return fmt.Errorf("manifest: version elements %s: %w", m.Version, ErrVersion)
 	}
-	for _, c := range m.components() {
-		if len(c) < 1 || len(c) > maxComponent {
+	components := m.components()
+	for i, c := range components {
+		switch {
+		case len(c) < 1 || len(c) > maxComponent:
 			return fmt.Errorf("manifest: component identifier of %d bytes, want 1 to %d", len(c), maxComponent)
+		case i > 0 && bytes.Equal(c, components[0]):
+			return fmt.Errorf("manifest: both components are h'%x'", c)
 		}
 	}
 	return nil

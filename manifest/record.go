@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/cose"
@@ -13,7 +14,7 @@ import (
 
 // Bounds of the release record.
 const (
-	MaxRecord     = 64 << 10 // encoded, in bytes
+	MaxRecord     = 64 << 10 // payload of the message, in bytes
 	MaxComponents = 32
 	MaxAllowed    = 256 // allowed version combinations
 	maxName       = 64  // product, release id and role, in bytes
@@ -105,8 +106,8 @@ func (r Record) Check() error {
 		return bad("install order of %d for %d components", len(r.InstallOrder), n)
 	}
 	for _, s := range []string{r.ID, r.Product} {
-		if len(s) < 1 || len(s) > maxName {
-			return bad("name of %d bytes, want 1 to %d", len(s), maxName)
+		if !validName(s) {
+			return bad("name of %d bytes, want 1 to %d in UTF-8", len(s), maxName)
 		}
 	}
 	for i := range n {
@@ -116,15 +117,15 @@ func (r Record) Check() error {
 	}
 	for i, c := range r.Components {
 		switch {
-		case len(c.Role) < 1 || len(c.Role) > maxName:
-			return bad("role of %d bytes, want 1 to %d", len(c.Role), maxName)
-		case len(c.Version) == 0:
-			return bad("%s has no version", c.Role)
+		case !validName(c.Role):
+			return bad("role of %d bytes, want 1 to %d in UTF-8", len(c.Role), maxName)
+		case !c.Version.valid():
+			return bad("%s has version elements %d", c.Role, []int32(c.Version))
 		case slices.ContainsFunc(r.Components[:i], func(o RecordComponent) bool { return o.Role == c.Role }):
 			return bad("%s occurs twice", c.Role)
 		}
 		for j, q := range c.Requires {
-			if q.Component < 0 || q.Component >= n || q.Component == i || len(q.Minimum) == 0 || j > 0 && q.Component <= c.Requires[j-1].Component {
+			if q.Component < 0 || q.Component >= n || q.Component == i || !q.Minimum.valid() || j > 0 && q.Component <= c.Requires[j-1].Component {
 				return bad("%s has a malformed requirement", c.Role)
 			}
 		}
@@ -133,11 +134,18 @@ func (r Record) Check() error {
 		if len(versions) != n {
 			return bad("a version combination of %d for %d components", len(versions), n)
 		}
+		if i := slices.IndexFunc(versions, func(v Version) bool { return !v.valid() }); i >= 0 {
+			return bad("a version combination has version elements %d", []int32(versions[i]))
+		}
 		if err := r.checkRequirements(versions); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func validName(s string) bool {
+	return len(s) >= 1 && len(s) <= maxName && utf8.ValidString(s)
 }
 
 // checkRequirements holds a combination against the minimum peer versions. A
@@ -195,6 +203,9 @@ func NewRecord(r Record, key sign.PublicKey) (*RecordDraft, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(payload) > MaxRecord {
+		return nil, fmt.Errorf("manifest: release record: %d bytes, at most %d", len(payload), MaxRecord)
+	}
 	message, err := cose.ToBeSigned(key.Algorithm(), payload)
 	if err != nil {
 		return nil, err
@@ -233,11 +244,10 @@ func (v *VerifiedRecord) Signer() sign.PublicKey { return v.signer }
 // ParseRecord reads a release record without looking at the signature, for
 // showing it to people.
 func ParseRecord(data []byte) (Record, error) {
-	message, err := parseRecordMessage(data)
-	if err != nil {
+	if _, err := parseRecordMessage(data); err != nil {
 		return Record{}, err
 	}
-	return decodeRecord(message.Payload)
+	return decodeRecord(data)
 }
 
 func parseRecordMessage(data []byte) (cose.Sign1, error) {
@@ -270,16 +280,24 @@ func VerifyRecord(data []byte, trust *sign.TrustSet) (*VerifiedRecord, error) {
 	case err != nil:
 		return nil, verdict.Wrap(err, verdict.SignatureInvalid, "release record")
 	}
-	record, err := decodeRecord(message.Payload)
+	record, err := decodeRecord(data)
 	if err != nil {
 		return nil, err
 	}
 	return &VerifiedRecord{record, signers[0]}, nil
 }
 
-func decodeRecord(payload []byte) (Record, error) {
+// decodeRecord reads the payload of a message that parseRecordMessage has taken.
+// It starts from the message, so that offsets count from there.
+func decodeRecord(message []byte) (Record, error) {
+	outer := strictcbor.NewReader("release record", message)
+	outer.Tag()
+	outer.Array(4, 4)
+	outer.Raw(1) // protected header
+	outer.Raw(2) // unprotected header
+	r := outer.Nested("release record", MaxRecord)
+
 	var rec Record
-	r := strictcbor.NewReader("release record", payload)
 	seen := 0
 	r.Map(8, func(k strictcbor.Key) {
 		seen++

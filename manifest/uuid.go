@@ -45,3 +45,16 @@ func (u UUID) String() string {
 	h := hex.EncodeToString(u[:])
 	return fmt.Sprintf("%s-%s-%s-%s-%s", h[:8], h[8:12], h[12:16], h[16:20], h[20:])
 }
+
+// MarshalText encodes as String does.
+func (u UUID) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText reads 8-4-4-4-12 hexadecimal digits.
+func (u *UUID) UnmarshalText(text []byte) error {
+	b, err := hex.DecodeString(strings.ReplaceAll(string(text), "-", ""))
+	if err != nil || len(b) != len(u) || UUID(b).String() != strings.ToLower(string(text)) {
+		return fmt.Errorf("manifest: UUID %q, want 8-4-4-4-12 hexadecimal digits", text)
+	}
+	copy(u[:], b)
+	return nil
+}

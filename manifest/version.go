@@ -3,6 +3,7 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,8 +65,12 @@ func ParseVersion(s string) (Version, error) {
 	return v, nil
 }
 
-// String is the inverse of ParseVersion; "" for the empty Version.
+// String is the inverse of ParseVersion; "" for the empty Version. What is not of
+// the form above prints as its elements, "[-7 1]".
 func (v Version) String() string {
+	if len(v) > 0 && !v.valid() {
+		return fmt.Sprint([]int32(v))
+	}
 	var b strings.Builder
 	for i, n := range v {
 		switch {
@@ -79,6 +84,18 @@ func (v Version) String() string {
 		}
 	}
 	return b.String()
+}
+
+// MarshalText encodes as String does.
+func (v Version) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads what ParseVersion reads.
+func (v *Version) UnmarshalText(text []byte) error {
+	w, err := ParseVersion(string(text))
+	if err == nil {
+		*v = w
+	}
+	return err
 }
 
 // Compare orders two versions: element by element, a missing element counting
@@ -101,26 +118,32 @@ func (v Version) Compare(w Version) int {
 	return 0
 }
 
+// valid reports whether v is of the form above and not empty.
+func (v Version) valid() bool {
+	pre := slices.IndexFunc(v, func(n int32) bool { return n < 0 })
+	if pre < 0 {
+		return len(v) >= 1 && len(v) <= 3
+	}
+	return pre >= 1 && pre <= 3 && v[pre] >= -int32(len(preReleases)) && (len(v) == pre+1 || len(v) == pre+2 && v[pre+1] >= 0)
+}
+
 // readVersion reads the array form.
 func readVersion(r *strictcbor.Reader) Version {
 	var v Version
-	pre := -1 // index of the pre-release mark
 	at := r.Offset()
-	n := r.Array(1, 5)
-	for i := range n {
-		e := r.Int()
-		if !r.OK() {
-			return nil
+	for range r.Array(1, 5) {
+		n := r.Int()
+		if n < math.MinInt32 || n > math.MaxInt32 {
+			r.FailAt(at, verdict.BadVersion, "version element %d is %d", len(v), n)
 		}
-		ok := e >= 0 && e < 1<<31 && (pre < 0 && i < 3 || pre == i-1)
-		if e < 0 && e >= -3 && i > 0 && pre < 0 {
-			pre, ok = i, true
-		}
-		if !ok {
-			r.FailAt(at, verdict.BadVersion, "version element %d is %d", i, e)
-			return nil
-		}
-		v = append(v, int32(e))
+		v = append(v, int32(n))
+	}
+	if !r.OK() {
+		return nil
+	}
+	if !v.valid() {
+		r.FailAt(at, verdict.BadVersion, "version elements %d", []int32(v))
+		return nil
 	}
 	return v
 }

@@ -130,3 +130,29 @@ const (
 	RecipientKeyMissing      Reason = "recipient-key-missing"      // encrypted payload for a device without a key
 	PayloadTruncated         Reason = "payload-truncated"          // payload ends before its announced size
 )
+
+// Policy: a release that breaks a rule, and a bundle that is not this project's.
+const (
+	SequenceStep         Reason = "sequence-step"          // sequence number jumps further than the policy allows
+	TestKey              Reason = "test-key"               // a key whose private half is published
+	ImageOutsideBank     Reason = "image-outside-bank"     // image is not linked for the bank
+	TransitionNotAllowed Reason = "transition-not-allowed" // a version combination on the way is not declared
+	ProductMismatch      Reason = "product-mismatch"       // release of another product
+	ComponentsMismatch   Reason = "components-mismatch"    // bundle, record and configuration name other components
+	ManifestNotRecorded  Reason = "manifest-not-in-record" // a manifest other than the one in the release record
+	VersionMismatch      Reason = "version-mismatch"       // manifest and record disagree about the version
+	SequenceMismatch     Reason = "sequence-mismatch"      // manifest and record disagree about the sequence number
+)
+
+// Bundle: the .ota file, a stored zip of one layout.
+const (
+	BundleNotZip        Reason = "bundle-not-zip"        // does not begin with a local file header
+	BundleTruncated     Reason = "bundle-truncated"      // ends before it is complete
+	BundleTrailingBytes Reason = "bundle-trailing-bytes" // goes on after the end record
+	BundleEntryOrder    Reason = "bundle-entry-order"    // an entry other than the one that has to follow
+	BundleComponentName Reason = "bundle-component-name" // a component name that is malformed or occurs twice
+	BundleNotStored     Reason = "bundle-not-stored"     // a compressed or encrypted entry
+	BundleTooLarge      Reason = "bundle-too-large"      // an entry, or the number of components, beyond the bound
+	BundleChecksum      Reason = "bundle-checksum"       // CRC-32 of an entry is wrong
+	BundleNonCanonical  Reason = "bundle-noncanonical"   // headers other than the ones this layout has
+)

@@ -1,0 +1,269 @@
+//go:build cgo
+
+package hsm
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+
+	"github.com/ThalesGroup/crypto11"
+	"github.com/miekg/pkcs11"
+	"github.com/otapack/otapack/sign"
+)
+
+// trialMessage is what a new key signs first. It is no message that any part
+// of a release could be.
+const trialMessage = "otapack key generation check: this signature authorises nothing"
+
+const (
+	defaultIDLength = 8
+	maxIDLength     = 64
+	maxLabelLength  = 128
+)
+
+// Generate makes an EC key pair in the token: it can sign and nothing else, and
+// cannot be extracted. Before it returns, the attributes are read back and a
+// signature is tried; a key that fails is deleted and the error wraps
+// ErrKeyUnfit. A label or id that a key of the token has already wraps
+// ErrKeyExists. (Tokens do not enforce this: two operators at once can still
+// make two keys of one name, which then wraps ErrKeyAmbiguous.)
+//
+// It needs a read-write session. The module is initialised anew for it, so the
+// sessions of all Tokens of this module end; they reopen when used next.
+func (t *Token) Generate(ctx context.Context, spec KeySpec) (KeyInfo, error) {
+	switch {
+	case !spec.Algorithm.Valid():
+		return KeyInfo{}, fmt.Errorf("hsm: new key: %w", sign.ErrAlgorithm)
+	case spec.Label == "" || len(spec.Label) > maxLabelLength:
+		return KeyInfo{}, fmt.Errorf("hsm: new key: %w: label of %d bytes, want 1 to %d", ErrKeySpec, len(spec.Label), maxLabelLength)
+	case len(spec.ID) > maxIDLength:
+		return KeyInfo{}, fmt.Errorf("hsm: new key: %w: id of %d bytes, want at most %d", ErrKeySpec, len(spec.ID), maxIDLength)
+	}
+	spec.ID = slices.Clone(spec.ID)
+	if len(spec.ID) == 0 {
+		spec.ID = make([]byte, defaultIDLength)
+		_, _ = rand.Read(spec.ID) // never fails
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var self slotToken
+	err := t.run(ctx, func() (err error) {
+		if t.options.PIN == nil && t.info.LoginRequired {
+			return ErrPINRequired
+		}
+		if self, err = t.forCrypto11(); err != nil {
+			return err
+		}
+		return t.checkUnused(ctx, spec)
+	})
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	if err := t.module.lend(func() error { return t.generate(ctx, self, spec) }); err != nil {
+		return KeyInfo{}, t.fail(err)
+	}
+	var keys []KeyInfo
+	err = t.run(ctx, func() (err error) {
+		keys, err = t.keys(ctx, spec.Label, nil)
+		switch {
+		case err != nil:
+			return err
+		case len(keys) > 1:
+			return fmt.Errorf("new key %s: %w: another key got its label meanwhile", spec.uri(), ErrKeyAmbiguous)
+		case len(keys) == 0 || keys[0].Public.IsZero():
+			return fmt.Errorf("new key %s: %w after it was generated", spec.uri(), ErrKeyNotFound)
+		}
+		return nil
+	})
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	return keys[0], nil
+}
+
+func (s KeySpec) uri() URI { return URI{Object: s.Label, ID: s.ID} }
+
+// checkUnused looks for keys of any type, as a label or id that is taken twice
+// confuses other tools too.
+func (t *Token) checkUnused(ctx context.Context, spec KeySpec) error {
+	for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
+		for _, a := range []*pkcs11.Attribute{
+			pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label),
+			pkcs11.NewAttribute(pkcs11.CKA_ID, spec.ID),
+		} {
+			handles, err := t.find(ctx, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class), a})
+			if err != nil {
+				return err
+			}
+			if len(handles) > 0 {
+				found, err := t.readObject(ctx, handles[0])
+				if err != nil {
+					return err
+				}
+				return fmt.Errorf("%w: %s", ErrKeyExists, t.uri(found))
+			}
+		}
+	}
+	return nil
+}
+
+// forCrypto11 returns how crypto11 can select this token. It takes the first
+// token of a serial or a label and tells nobody, so that either must be unique.
+func (t *Token) forCrypto11() (slotToken, error) {
+	all, _, err := tokens(t.module.ctx)
+	if err != nil {
+		return slotToken{}, err
+	}
+	var self slotToken
+	serials, labels := 0, 0
+	for _, s := range all {
+		if s.slot == t.slot {
+			self = s
+		}
+	}
+	for _, s := range all {
+		if s.serial == self.serial {
+			serials++
+		}
+		if s.label == self.label {
+			labels++
+		}
+	}
+	switch {
+	case self.serial != "" && serials == 1:
+		self.label = ""
+	case self.label != "" && labels == 1:
+		self.serial = ""
+	default:
+		return slotToken{}, fmt.Errorf("%w: generating a key needs a token whose serial or label is unique", ErrTokenAmbiguous)
+	}
+	return self, nil
+}
+
+// demand is an attribute of a new private key.
+type demand struct {
+	attribute uint
+	name      string
+	value     bool
+	// stated demands that the module tells it; else it must only not
+	// contradict.
+	stated bool
+}
+
+var demands = []demand{
+	{pkcs11.CKA_TOKEN, "CKA_TOKEN", true, true},
+	{pkcs11.CKA_PRIVATE, "CKA_PRIVATE", true, true},
+	{pkcs11.CKA_SENSITIVE, "CKA_SENSITIVE", true, true},
+	{pkcs11.CKA_EXTRACTABLE, "CKA_EXTRACTABLE", false, true},
+	{pkcs11.CKA_MODIFIABLE, "CKA_MODIFIABLE", false, false},
+	{pkcs11.CKA_SIGN, "CKA_SIGN", true, true},
+	{pkcs11.CKA_DECRYPT, "CKA_DECRYPT", false, false},
+	{pkcs11.CKA_UNWRAP, "CKA_UNWRAP", false, false}, // SoftHSM's default is true
+	{pkcs11.CKA_DERIVE, "CKA_DERIVE", false, false},
+}
+
+// consequences follow from the demands. They cannot be asked for, and are read
+// back only. CKA_LOCAL is not among them: NSS says no for keys that it made.
+var consequences = []demand{
+	{pkcs11.CKA_ALWAYS_SENSITIVE, "CKA_ALWAYS_SENSITIVE", true, false},
+	{pkcs11.CKA_NEVER_EXTRACTABLE, "CKA_NEVER_EXTRACTABLE", true, false},
+}
+
+// generate runs while the module is finalised: crypto11 refuses a module that
+// it has not initialised itself.
+func (t *Token) generate(ctx context.Context, self slotToken, spec KeySpec) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c, err := crypto11.Configure(&crypto11.Config{
+		Path:              t.module.path,
+		TokenSerial:       self.serial,
+		TokenLabel:        self.label,
+		Pin:               t.pin.reveal(), // this copy cannot be wiped, see PIN
+		LoginNotSupported: !t.info.LoginRequired,
+		MaxSessions:       2, // one holds the login, one works
+	})
+	if err != nil {
+		err = classifyPIN(call("crypto11.Configure", err))
+		if isPINError(err) {
+			t.rejected = err
+		}
+		return err
+	}
+	defer c.Close()
+	public, private := crypto11.NewAttributeSet(), crypto11.NewAttributeSet()
+	for _, set := range []crypto11.AttributeSet{public, private} {
+		set.AddIfNotPresent([]*pkcs11.Attribute{
+			pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label),
+			pkcs11.NewAttribute(pkcs11.CKA_ID, spec.ID),
+		})
+	}
+	public.AddIfNotPresent([]*pkcs11.Attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
+		pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true),
+	})
+	for _, d := range demands {
+		private.AddIfNotPresent([]*pkcs11.Attribute{pkcs11.NewAttribute(d.attribute, d.value)})
+	}
+	pair, err := c.GenerateECDSAKeyPairWithAttributes(public, private, spec.Algorithm.Curve())
+	if err != nil {
+		return fmt.Errorf("new key %s: %w", spec.uri(), call("C_GenerateKeyPair", err))
+	}
+	if err := keepIfFit(ctx, c, pair, spec.Algorithm); err != nil {
+		return fmt.Errorf("new key %s: %w", spec.uri(), err)
+	}
+	return nil
+}
+
+// keepIfFit does not take the token's word: it reads the attributes back and
+// tries the key, and deletes it when something is amiss.
+func keepIfFit(ctx context.Context, c *crypto11.Context, pair crypto11.Signer, a sign.Algorithm) error {
+	err := checkAttributes(c, pair)
+	if err == nil {
+		err = trySigning(ctx, pair, a)
+	}
+	if err == nil {
+		return nil
+	}
+	if undone := pair.Delete(); undone != nil {
+		return fmt.Errorf("%w; and it is still on the token: %w", err, call("C_DestroyObject", undone))
+	}
+	return err
+}
+
+func checkAttributes(c *crypto11.Context, pair crypto11.Signer) error {
+	for _, d := range slices.Concat(demands, consequences) {
+		state := Unknown
+		attribute, err := c.GetAttribute(pair, d.attribute)
+		switch err := call("C_GetAttributeValue", err); {
+		case err == nil:
+			state = stateOf(attribute.Value)
+		case !hasCode(err, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, pkcs11.CKR_ATTRIBUTE_SENSITIVE):
+			return err
+		}
+		contradicted := state == No && d.value || state == Yes && !d.value
+		if contradicted || d.stated && state == Unknown {
+			return fmt.Errorf("%w: %s is %s", ErrKeyUnfit, d.name, state)
+		}
+	}
+	return nil
+}
+
+func trySigning(ctx context.Context, pair crypto11.Signer, a sign.Algorithm) error {
+	s, err := sign.FromCrypto(pair)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrKeyUnfit, err)
+	}
+	if s.Public().Algorithm() != a {
+		return fmt.Errorf("%w: it is an %s key, not %s", ErrKeyUnfit, s.Public().Algorithm(), a)
+	}
+	if s, err = sign.Checked(s, s.Public()); err == nil {
+		_, err = s.Sign(ctx, []byte(trialMessage))
+	}
+	if err != nil {
+		return fmt.Errorf("%w: trial signature: %w", ErrKeyUnfit, err)
+	}
+	return nil
+}

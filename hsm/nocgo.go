@@ -1,0 +1,41 @@
+//go:build !cgo
+
+package hsm
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/otapack/otapack/sign"
+)
+
+var errNoCgo = fmt.Errorf("hsm: %w", ErrNoCgo)
+
+// Token stands for a PKCS#11 token, which this build cannot open.
+type Token struct{}
+
+// Open returns ErrNoCgo, as does everything else here.
+func Open(context.Context, Options) (*Token, error) { return nil, errNoCgo }
+
+// InitToken returns ErrNoCgo.
+func InitToken(context.Context, string, string, PIN, PIN) error { return errNoCgo }
+
+// Info returns the zero TokenInfo.
+func (*Token) Info() TokenInfo { return TokenInfo{} }
+
+// Ping returns ErrNoCgo.
+func (*Token) Ping(context.Context) error { return errNoCgo }
+
+// Keys returns ErrNoCgo.
+func (*Token) Keys(context.Context) ([]KeyInfo, error) { return nil, errNoCgo }
+
+// Signer returns ErrNoCgo.
+func (*Token) Signer(context.Context, URI, sign.PublicKey) (sign.Signer, error) {
+	return nil, errNoCgo
+}
+
+// Generate returns ErrNoCgo.
+func (*Token) Generate(context.Context, KeySpec) (KeyInfo, error) { return KeyInfo{}, errNoCgo }
+
+// Close does nothing.
+func (*Token) Close() error { return nil }

@@ -1,0 +1,31 @@
+//go:build !cgo
+
+package hsm
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/otapack/otapack/sign"
+)
+
+func TestNoCgo(t *testing.T) {
+	token, err := Open(t.Context(), Options{})
+	if token != nil || !errors.Is(err, ErrNoCgo) {
+		t.Errorf("Open: %v, %v", token, err)
+	}
+	_, signer := token.Signer(t.Context(), URI{}, sign.PublicKey{})
+	_, keys := token.Keys(t.Context())
+	_, generate := token.Generate(t.Context(), KeySpec{})
+	for name, err := range map[string]error{
+		"Signer":    signer,
+		"Keys":      keys,
+		"Generate":  generate,
+		"Ping":      token.Ping(t.Context()),
+		"InitToken": InitToken(t.Context(), "", "", PIN{}, PIN{}),
+	} {
+		if !errors.Is(err, ErrNoCgo) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/otapack/otapack/bootloader"
+	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/manifest"
+	"github.com/otapack/otapack/sign"
+	"github.com/otapack/otapack/sign/cose"
+)
+
+// Draft is a release whose to-be-signed bytes are final.
+type Draft struct {
+	plan       *Plan
+	components []built
+	record     *manifest.RecordDraft
+}
+
+// built is one component's manifest and payload.
+type built struct {
+	manifest manifest.Manifest
+	envelope *manifest.Draft
+	payload  []byte
+	sealer   *encrypt.Sealer // nil when not encrypted
+}
+
+// Build makes payloads and manifests. random is crypto/rand.Reader but in
+// tests. The caller wipes the draft when the release is done.
+func (p *Plan) Build(random io.Reader) (*Draft, error) {
+	d := &Draft{plan: p}
+	var digests []manifest.Digest
+	for i, c := range p.project.components {
+		b, err := p.buildComponent(c, p.images[i], random)
+		if err != nil {
+			d.Wipe()
+			return nil, fmt.Errorf("release: %s: %w", c.Name, err)
+		}
+		d.components = append(d.components, b)
+		digests = append(digests, b.envelope.Digest())
+	}
+	record, err := p.record(digests)
+	if err == nil {
+		d.record, err = manifest.NewRecord(record, p.project.signer)
+	}
+	if err != nil {
+		d.Wipe()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Wipe overwrites the content keys.
+func (d *Draft) Wipe() {
+	for _, b := range d.components {
+		if b.sealer != nil {
+			b.sealer.Wipe()
+		}
+	}
+}
+
+func (p *Plan) buildComponent(c component, im image, random io.Reader) (built, error) {
+	plain, err := im.flatten()
+	if err != nil {
+		return built{}, err
+	}
+	b := built{payload: plain, manifest: manifest.Manifest{
+		Sequence: p.sequence,
+		Version:  im.version,
+		Vendor:   p.project.vendor,
+		Class:    c.class,
+		Slot:     c.slot,
+		Image:    manifest.Content{Digest: sha256.Sum256(plain), Size: uint32(len(plain))},
+		Install:  &manifest.Install{URI: c.URI},
+	}}
+	if len(c.recipients) > 0 {
+		if err := b.encrypt(c.recipients, random); err != nil {
+			return built{}, err
+		}
+	}
+	b.envelope, err = b.draft(c, c.signers)
+	return b, err
+}
+
+// encrypt replaces the payload by its ciphertext.
+func (b *built) encrypt(to []encrypt.Recipient, random io.Reader) error {
+	sealer, err := encrypt.NewSealer(random, to)
+	if err != nil {
+		return err
+	}
+	ciphertext := bytes.NewBuffer(make([]byte, 0, len(b.payload)))
+	result, err := sealer.Seal(ciphertext, bytes.NewReader(b.payload))
+	if err != nil {
+		sealer.Wipe()
+		return err
+	}
+	info := encryptionInfo(sealer.Header())
+	b.payload, b.sealer = ciphertext.Bytes(), sealer
+	b.manifest.Encrypted = true
+	b.manifest.Image.Digest = result.PlainSHA256
+	b.manifest.Install.Ciphertext = manifest.Content{Digest: result.CipherSHA256, Size: uint32(result.Size)}
+	b.manifest.Install.Encryption = &info
+	return nil
+}
+
+// encryptionInfo is the inverse of bootloader.Header.
+func encryptionInfo(h encrypt.Header) cose.Encrypt {
+	e := cose.Encrypt{IV: [16]byte(h.IV)}
+	for _, r := range h.Recipients {
+		e.Recipients = append(e.Recipients, cose.Recipient{
+			Algorithm: int64(r.Management), KeyID: r.KeyID, X: r.EphemeralX, Y: r.EphemeralY, Wrapped: r.Wrapped,
+		})
+	}
+	return e
+}
+
+// draft lays out the envelope for a set of keys. Encrypted components sever
+// install: after installing, a device need not keep the encryption information.
+func (b *built) draft(c component, keys []sign.PublicKey) (*manifest.Draft, error) {
+	return manifest.New(b.manifest, keys, manifest.Options{
+		Artifact: c.Name + " manifest", SeverInstall: b.manifest.Encrypted, KeyHints: true,
+	})
+}
+
+// Requests returns what has to be signed, in order: the manifests, then the
+// release record.
+func (d *Draft) Requests() []sign.Request {
+	var requests []sign.Request
+	for _, b := range d.components {
+		requests = append(requests, b.envelope.Requests()...)
+	}
+	return append(requests, d.record.Requests()...)
+}
+
+// Rehearsed is a draft that every reference bootloader has accepted.
+type Rehearsed struct{ *Draft }
+
+// errRehearsal is a bug of this program, never of its input.
+var errRehearsal = errors.New("rehearsal signed other bytes than the release would")
+
+// Rehearse signs copies of all envelopes with throwaway keys and runs the
+// bootloader of each component over them, once for each recipient of its
+// payload. The to-be-signed bytes are those of the draft.
+func (d *Draft) Rehearse(ctx context.Context) (*Rehearsed, error) {
+	for i, c := range d.plan.project.components {
+		if err := d.rehearse(ctx, c, d.components[i]); err != nil {
+			return nil, fmt.Errorf("release: rehearsal of %s: %w", c.Name, err)
+		}
+	}
+	return &Rehearsed{d}, nil
+}
+
+func (d *Draft) rehearse(ctx context.Context, c component, b built) error {
+	signers := map[sign.KeyID]sign.Signer{}
+	var keys []sign.PublicKey
+	for _, k := range c.signers {
+		s, err := sign.Throwaway(k.Algorithm())
+		if err != nil {
+			return err
+		}
+		signers[s.Public().ID()] = s
+		keys = append(keys, s.Public())
+	}
+	draft, err := b.draft(c, keys)
+	if err != nil {
+		return err
+	}
+	for i, r := range draft.Requests() {
+		if !bytes.Equal(r.Message, b.envelope.Requests()[i].Message) {
+			return errRehearsal
+		}
+	}
+	signatures, err := sign.Answer(ctx, draft.Requests(), signers)
+	if err != nil {
+		return err
+	}
+	envelope, err := draft.Finish(signatures)
+	if err != nil {
+		return err
+	}
+	var trust sign.TrustSet
+	if err := trust.Add(sign.RoleManifest, min(c.trust.Threshold(sign.RoleManifest), len(keys)), keys...); err != nil {
+		return err
+	}
+	c.trust = &trust
+	payload := bootloader.Payload{ReaderAt: bytes.NewReader(b.payload), Size: int64(len(b.payload))}
+	for i := range max(1, len(c.recipients)) {
+		var id encrypt.Identity
+		if b.sealer != nil {
+			id = b.sealer.Identity(i)
+		}
+		// The floor is the release's own number: devices that already have it
+		// must still take it again.
+		device := d.plan.project.device(c, d.plan.sequence, id)
+		if _, _, err := bootloader.Verify(ctx, device, envelope, payload, bootloader.Options{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

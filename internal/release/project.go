@@ -1,0 +1,212 @@
+package release
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/otapack/otapack/bootloader"
+	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/internal/config"
+	"github.com/otapack/otapack/manifest"
+	"github.com/otapack/otapack/sign"
+)
+
+// maxKeyFile bounds a public key file in bytes.
+const maxKeyFile = 16 << 10
+
+// Project is otapack.yaml with the keys and profiles that it names.
+type Project struct {
+	cfg        *config.Config
+	vendor     manifest.UUID
+	keys       map[string]sign.PublicKey // by alias
+	trust      sign.TrustSet             // role release
+	signer     sign.PublicKey            // of the release record
+	components []component
+	order      []int // install order, indices into components
+	inputs     []File
+}
+
+// component is one component as configured, without firmware.
+type component struct {
+	config.Component
+	chip       bootloader.Chip
+	class      manifest.UUID
+	slot       *uint32
+	trust      *sign.TrustSet // role manifest
+	signers    []sign.PublicKey
+	recipients []encrypt.Recipient
+	requires   []manifest.Requirement
+}
+
+// File is a file that went into a release or came out of it.
+type File struct {
+	Path   string          `json:"path"` // relative, with slashes
+	SHA256 manifest.Digest `json:"sha256"`
+	Size   int64           `json:"size"` // in bytes
+}
+
+// Open reads the public keys that a configuration names and resolves its chip
+// profiles. It needs no private key and no firmware. Errors are
+// *config.Error or *InputError.
+func Open(cfg *config.Config) (*Project, error) {
+	p := &Project{cfg: cfg, vendor: manifest.VendorID(cfg.Product.Vendor), keys: map[string]sign.PublicKey{}}
+	for _, k := range cfg.Keys {
+		data, err := p.read(k.Public, maxKeyFile)
+		if err != nil {
+			return nil, err
+		}
+		if p.keys[k.Name], err = sign.ParsePublicKey(data); err != nil {
+			return nil, &InputError{k.Public, err}
+		}
+	}
+	trust, signers, err := p.rule("signing.release", cfg.Signing.Release, sign.RoleRelease)
+	if err != nil {
+		return nil, err
+	}
+	if len(signers) != 1 {
+		return nil, cfg.Errorf("signing.release", "%d keys, but a release record has one signature", len(signers))
+	}
+	p.trust, p.signer = *trust, signers[0]
+	for _, c := range cfg.Components {
+		component, err := p.component(c)
+		if err != nil {
+			return nil, err
+		}
+		p.components = append(p.components, component)
+	}
+	for _, name := range cfg.InstallOrder {
+		p.order = append(p.order, p.index(name))
+	}
+	return p, nil
+}
+
+// Config returns the configuration.
+func (p *Project) Config() *config.Config { return p.cfg }
+
+// Keys returns the pinned public half of a key alias.
+func (p *Project) Key(alias string) (sign.PublicKey, bool) {
+	k, ok := p.keys[alias]
+	return k, ok
+}
+
+// index returns the position of a component; config has checked the names.
+func (p *Project) index(name string) int {
+	return slices.IndexFunc(p.cfg.Components, func(c config.Component) bool { return c.Name == name })
+}
+
+func (p *Project) component(c config.Component) (component, error) {
+	path := "components." + c.Name
+	out := component{Component: c, class: manifest.ClassID(p.vendor, c.Model, c.Revision)}
+	var err error
+	if out.chip, err = bootloader.ChipByName(c.Chip); err != nil {
+		return out, p.cfg.Errorf(path+".chip", "%v", err)
+	}
+	if c.Bank != nil {
+		bank := bootloader.Region{Base: uint32(c.Bank.Base), Size: uint32(c.Bank.Size)}
+		if uint64(bank.Base) != c.Bank.Base || uint64(bank.Size) != c.Bank.Size {
+			return out, p.cfg.Errorf(path+".bank", "does not fit 32-bit addresses")
+		}
+		if out.chip, err = out.chip.WithBank(bank); err != nil {
+			return out, p.cfg.Errorf(path+".bank", "%v", err)
+		}
+	}
+	if c.Slot != nil {
+		slot := uint32(*c.Slot)
+		if _, err := out.chip.Bank(&slot); err != nil {
+			return out, p.cfg.Errorf(path+".slot", "%v", err)
+		}
+		out.slot = &slot
+	}
+	if out.trust, out.signers, err = p.rule(path+".signing", c.Signing, sign.RoleManifest); err != nil {
+		return out, err
+	}
+	for _, k := range out.trust.Keys(sign.RoleManifest) {
+		if k.Algorithm() != out.chip.Algorithm {
+			return out, p.cfg.Errorf(path+".chip", "the bootloader of %s verifies %s, key %s is for %s", out.chip.Name, out.chip.Algorithm, k.ID().Short(), k.Algorithm())
+		}
+	}
+	if n := len(out.trust.Keys(sign.RoleManifest)); n > out.chip.KeySlots {
+		return out, p.cfg.Errorf(path+".chip", "the bootloader of %s holds %d keys, %d are trusted", out.chip.Name, out.chip.KeySlots, n)
+	}
+	for _, file := range c.EncryptTo {
+		data, err := p.read(file, maxKeyFile)
+		if err != nil {
+			return out, err
+		}
+		r, err := encrypt.ParseRecipient(data)
+		if err != nil {
+			return out, &InputError{file, err}
+		}
+		out.recipients = append(out.recipients, r)
+	}
+	for _, r := range c.Requires {
+		v, err := manifest.ParseVersion(r.Version)
+		if err != nil {
+			return out, p.cfg.Errorf(path+".requires."+r.Component, "%v", err)
+		}
+		out.requires = append(out.requires, manifest.Requirement{Component: p.index(r.Component), Minimum: v})
+	}
+	slices.SortFunc(out.requires, func(a, b manifest.Requirement) int { return a.Component - b.Component })
+	return out, nil
+}
+
+// rule turns a signing rule into a trust set and the keys that sign.
+func (p *Project) rule(path string, r config.Rule, role sign.Role) (*sign.TrustSet, []sign.PublicKey, error) {
+	var trusted, signers []sign.PublicKey
+	for _, alias := range r.Trust {
+		trusted = append(trusted, p.keys[alias])
+	}
+	for _, alias := range r.Sign {
+		signers = append(signers, p.keys[alias])
+	}
+	var t sign.TrustSet
+	if err := t.Add(role, r.Threshold, trusted...); err != nil {
+		return nil, nil, p.cfg.Errorf(path, "%v", err)
+	}
+	return &t, signers, nil
+}
+
+// read loads a file of the configuration and notes it as an input.
+func (p *Project) read(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(p.cfg.Resolve(path))
+	if err != nil {
+		return nil, &InputError{path, unwrapPath(err)}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return nil, &InputError{path, unwrapPath(err)}
+	case int64(len(data)) > limit:
+		return nil, &InputError{path, fmt.Errorf("more than %d bytes", limit)}
+	}
+	p.note(path, data)
+	return data, nil
+}
+
+func (p *Project) note(path string, data []byte) {
+	path = filepath.ToSlash(path)
+	if !slices.ContainsFunc(p.inputs, func(f File) bool { return f.Path == path }) {
+		p.inputs = append(p.inputs, File{path, sha256.Sum256(data), int64(len(data))})
+	}
+}
+
+// unwrapPath drops the path from an *fs.PathError: InputError has it already.
+func unwrapPath(err error) error {
+	if e, ok := err.(*os.PathError); ok { //nolint:errorlint // only the outermost layer has the path
+		return e.Err
+	}
+	return err
+}
+
+// device is the state of a device that takes the component.
+func (p *Project) device(c component, floor uint32, id encrypt.Identity) bootloader.Device {
+	return bootloader.Device{
+		Chip: c.chip, Vendor: p.cfg.Product.Vendor, Model: c.Model, Revision: c.Revision,
+		MinSequence: floor, Slot: c.slot, Trust: c.trust, Identity: id,
+	}
+}

@@ -1,0 +1,155 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+
+	"github.com/otapack/otapack/formats/bundle"
+	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/internal/atomicfile"
+	"github.com/otapack/otapack/internal/config"
+	"github.com/otapack/otapack/manifest"
+	"github.com/otapack/otapack/sign"
+)
+
+// Signed is a release with all its signatures, as a bundle in memory: payloads
+// are bounded by the flash banks they go to.
+type Signed struct {
+	draft  *Draft
+	bundle []byte
+}
+
+// Sign has the draft's requests signed. Signers are expected to be
+// sign.Checked; every signature is verified once more where it is put in.
+func (r *Rehearsed) Sign(ctx context.Context, signers map[sign.KeyID]sign.Signer) (*Signed, error) {
+	signatures, err := sign.Answer(ctx, r.Requests(), signers)
+	if err != nil {
+		return nil, err
+	}
+	next := func(n int) []sign.Signature {
+		s := signatures[:n]
+		signatures = signatures[n:]
+		return s
+	}
+	contents := bundle.Contents{Components: make([]bundle.Component, 0, len(r.components))}
+	envelopes := make([][]byte, len(r.components))
+	for i, b := range r.components {
+		if envelopes[i], err = b.envelope.Finish(next(len(b.envelope.Requests()))); err != nil {
+			return nil, err
+		}
+	}
+	if contents.Record, err = r.record.Finish(next(1)); err != nil {
+		return nil, err
+	}
+	for _, i := range r.plan.project.order {
+		payload := r.components[i].payload
+		contents.Components = append(contents.Components, bundle.Component{
+			Name:     r.plan.project.components[i].Name,
+			Manifest: envelopes[i],
+			Payload:  io.NewSectionReader(bytes.NewReader(payload), 0, int64(len(payload))),
+		})
+	}
+	var file bytes.Buffer
+	if err := bundle.Write(&file, contents); err != nil {
+		return nil, err
+	}
+	return &Signed{r.Draft, file.Bytes()}, nil
+}
+
+// Verified is a signed release that its own bundle, read back from the bytes to
+// be written, proves acceptable with the pinned keys.
+type Verified struct {
+	signed *Signed
+	record Record
+}
+
+// Verify reads the bundle back and runs all checks of VerifyBundle over it,
+// decryption for each recipient included.
+func (s *Signed) Verify(ctx context.Context) (*Verified, error) {
+	project := s.draft.plan.project
+	recipients := 1
+	for _, c := range project.components {
+		recipients = max(recipients, len(c.recipients))
+	}
+	for n := range recipients {
+		identities := map[string]encrypt.Identity{}
+		for i, b := range s.draft.components {
+			if b.sealer != nil {
+				identities[project.components[i].Name] = b.sealer.Identity(min(n, len(project.components[i].recipients)-1))
+			}
+		}
+		_, _, err := project.VerifyBundle(ctx, bytes.NewReader(s.bundle), int64(len(s.bundle)), VerifyOptions{
+			MinSequence: s.draft.plan.sequence, Identities: identities,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("release: the finished bundle: %w", err)
+		}
+	}
+	record := s.draft.Record()
+	name := BundleName(record.Product, record.Version)
+	record.Outputs = []File{{name, sha256.Sum256(s.bundle), int64(len(s.bundle))}}
+	return &Verified{s, record}, nil
+}
+
+// Record returns what Write will note down.
+func (v *Verified) Record() Record { return v.record }
+
+// BundleName returns the name of a release's bundle.
+func BundleName(product string, version manifest.Version) string {
+	return product + "-" + version.String() + ".ota"
+}
+
+// Write publishes the bundle and release.json, and then makes the latter the
+// last release: all or nothing. Existing files with other content are an
+// *atomicfile.ExistsError.
+func (v *Verified) Write() error {
+	plan := v.signed.draft.plan
+	record, err := v.record.Encode()
+	if err != nil {
+		return err
+	}
+	set := atomicfile.NewSet(plan.outDir)
+	defer set.Abort() //nolint:errcheck // after Commit it does nothing, before it the first error counts
+	if err := set.Write(v.record.Outputs[0].Path, v.signed.bundle); err != nil {
+		return err
+	}
+	if err := set.Write(recordName, record); err != nil {
+		return err
+	}
+	if err := set.Replace(plan.project.cfg.Resolve(plan.project.cfg.Output.LastRelease), record); err != nil {
+		return err
+	}
+	return set.Commit()
+}
+
+// alias returns the name of a key in otapack.yaml, or its short id.
+func (p *Project) alias(id sign.KeyID) string {
+	for _, k := range p.cfg.Keys {
+		if p.keys[k.Name].ID() == id {
+			return k.Name
+		}
+	}
+	return id.Short()
+}
+
+// Signers lists the key aliases that a release of this project needs, each
+// once, in the order in which they are used.
+func (p *Project) Signers() []config.Key {
+	var names []string
+	for _, c := range p.components {
+		names = append(names, c.Signing.Sign...)
+	}
+	names = append(names, p.cfg.Signing.Release.Sign...)
+	var keys []config.Key
+	seen := map[string]bool{}
+	for _, n := range names {
+		if k, ok := p.cfg.Key(n); ok && !seen[n] {
+			seen[n] = true
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}

@@ -1,0 +1,184 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/otapack/otapack/bootloader"
+	"github.com/otapack/otapack/formats/bundle"
+	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/manifest"
+	"github.com/otapack/otapack/sign/verdict"
+)
+
+// VerifyOptions describe the devices that a bundle is held against.
+type VerifyOptions struct {
+	MinSequence uint32 // rollback floor of the devices
+	// Identities are the devices' decryption keys by component. Decryption is
+	// left out for components without one, and reported as not run.
+	Identities map[string]encrypt.Identity
+}
+
+// Report tells what was checked. It is complete up to what the first failures
+// made impossible to check.
+type Report struct {
+	Product    string            `json:"product"`
+	ReleaseID  string            `json:"release_id"`
+	Sequence   uint32            `json:"sequence"`
+	SignedBy   string            `json:"signed_by"` // of the release record
+	Components []ComponentReport `json:"components"`
+}
+
+// ComponentReport is what the bootloader of one component found.
+type ComponentReport struct {
+	Name           string           `json:"name"`
+	Chip           string           `json:"chip"`
+	Version        manifest.Version `json:"version"`
+	Sequence       uint32           `json:"sequence"`
+	ManifestDigest manifest.Digest  `json:"manifest_digest"`
+	SignedBy       []string         `json:"signed_by"`
+	Accepted       bool             `json:"accepted"`
+	Complete       bool             `json:"complete"` // no check was left out
+	Checks         bootloader.Trace `json:"checks"`
+}
+
+// RejectedError says that a bundle was refused, and why: one error for each
+// component that refuses it.
+type RejectedError struct{ Failures []error }
+
+// Error joins the failures.
+func (e *RejectedError) Error() string {
+	lines := make([]string, len(e.Failures))
+	for i, f := range e.Failures {
+		lines[i] = f.Error()
+	}
+	return strings.Join(lines, "; ")
+}
+
+// Unwrap returns the failures.
+func (e *RejectedError) Unwrap() []error { return e.Failures }
+
+// VerifiedBundle is a bundle that every component's bootloader accepts and
+// whose parts are the ones that the release record ties together.
+type VerifiedBundle struct {
+	record *manifest.VerifiedRecord
+}
+
+// Record returns the verified release record.
+func (v *VerifiedBundle) Record() *manifest.VerifiedRecord { return v.record }
+
+// VerifyBundle checks a bundle: file structure, release record, product, and
+// for each component the bootloader's checks and the agreement with the record.
+// A refusal wraps a *verdict.Error; several components' refusals come as a
+// *RejectedError. Other errors mean that there is no verdict.
+func (p *Project) VerifyBundle(ctx context.Context, r io.ReaderAt, size int64, o VerifyOptions) (*VerifiedBundle, *Report, error) {
+	report := &Report{}
+	for name := range o.Identities {
+		if p.index(name) < 0 {
+			return nil, report, fmt.Errorf("release: a device key for component %q, which %s does not have", name, p.cfg.File())
+		}
+	}
+	b, err := bundle.Open(r, size)
+	if err != nil {
+		return nil, report, err
+	}
+	vr, err := manifest.VerifyRecord(b.Record, &p.trust)
+	if err != nil {
+		return nil, report, err
+	}
+	record := vr.Record()
+	report.Product, report.ReleaseID, report.Sequence = record.Product, record.ID, record.Sequence
+	report.SignedBy = p.alias(vr.Signer().ID())
+	if err := p.checkRecord(record, b); err != nil {
+		return nil, report, err
+	}
+	var failures []error
+	for _, part := range b.Components {
+		cr, err := p.verifyComponent(ctx, part, record, o)
+		report.Components = append(report.Components, cr)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", part.Name, err))
+		}
+	}
+	if len(failures) > 0 {
+		return nil, report, &RejectedError{failures}
+	}
+	if err := b.CheckPayloads(); err != nil {
+		return nil, report, err
+	}
+	return &VerifiedBundle{vr}, report, nil
+}
+
+// checkRecord compares who the release is for, and which components it has.
+func (p *Project) checkRecord(record manifest.Record, b *bundle.Bundle) error {
+	if record.Product != p.cfg.Product.Name {
+		return verdict.New(verdict.ProductMismatch, "release record", "for product %q, configured is %q", record.Product, p.cfg.Product.Name)
+	}
+	if !record.Vendor.Equal(p.vendor) {
+		return verdict.New(verdict.VendorMismatch, "release record", "for vendor %s, configured is %s", record.Vendor, p.vendor)
+	}
+	var recorded, bundled, configured []string
+	for _, i := range record.InstallOrder {
+		recorded = append(recorded, record.Components[i].Role)
+	}
+	for _, c := range b.Components {
+		bundled = append(bundled, c.Name)
+	}
+	for _, c := range p.components {
+		configured = append(configured, c.Name)
+	}
+	if !slices.Equal(recorded, bundled) {
+		return verdict.New(verdict.ComponentsMismatch, "bundle", "has %v, the release record installs %v", bundled, recorded)
+	}
+	for _, name := range recorded {
+		if !slices.Contains(configured, name) {
+			return verdict.New(verdict.ComponentsMismatch, "release record", "has component %q, configured are %v", name, configured)
+		}
+	}
+	return nil
+}
+
+func (p *Project) verifyComponent(ctx context.Context, part bundle.Component, record manifest.Record, o VerifyOptions) (ComponentReport, error) {
+	c := p.components[p.index(part.Name)]
+	cr := ComponentReport{Name: part.Name, Chip: c.chip.Name, SignedBy: []string{}}
+	id := o.Identities[part.Name]
+	payload := bootloader.Payload{ReaderAt: part.Payload, Size: part.Payload.Size()}
+	v, trace, err := bootloader.Verify(ctx, p.device(c, o.MinSequence, id), part.Manifest, payload, bootloader.Options{WithoutDecryption: id == nil})
+	cr.Checks = trace
+	if err != nil {
+		return cr, err
+	}
+	m := v.Manifest()
+	cr.Version, cr.Sequence, cr.ManifestDigest = m.Manifest().Version, m.Manifest().Sequence, m.Digest()
+	for _, k := range m.Signers() {
+		cr.SignedBy = append(cr.SignedBy, p.alias(k.ID()))
+	}
+	if err := matchRecord(m, part.Name, record); err != nil {
+		return cr, err
+	}
+	cr.Accepted, cr.Complete = true, v.Complete()
+	return cr, nil
+}
+
+// matchRecord ties a component's manifest to the release record: each is
+// signed, but only together are they this release.
+func matchRecord(m *manifest.Verified, name string, record manifest.Record) error {
+	i := slices.IndexFunc(record.Components, func(c manifest.RecordComponent) bool { return c.Role == name })
+	if i < 0 {
+		return errors.New("release: component is not in the record") // checkRecord has compared the names
+	}
+	want := record.Components[i]
+	switch {
+	case m.Digest() != want.Manifest:
+		return verdict.New(verdict.ManifestNotRecorded, "manifest", "digest %s, the release record has %s", m.Digest(), want.Manifest)
+	case m.Manifest().Version.Compare(want.Version) != 0:
+		return verdict.New(verdict.VersionMismatch, "manifest", "version %s, the release record has %s", m.Manifest().Version, want.Version)
+	case m.Manifest().Sequence != record.Sequence:
+		return verdict.New(verdict.SequenceMismatch, "manifest", "sequence number %d, the release record has %d", m.Manifest().Sequence, record.Sequence)
+	}
+	return nil
+}
