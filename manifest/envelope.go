@@ -288,3 +288,7 @@ func readDigest(r *strictcbor.Reader) Digest {
 // Unverified decodes the manifest without looking at the signatures, for
 // showing it to people.
 func (e *Envelope) Unverified() (Manifest, error) { return decode(e) }
+
+// ManifestSize returns the length of the encoded manifest in bytes, without
+// severed elements.
+func (e *Envelope) ManifestSize() int { return len(e.manifest.content) }

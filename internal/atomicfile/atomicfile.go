@@ -375,7 +375,7 @@ func sameContent(a, b string) (bool, error) {
 	}
 }
 
-func isEnd(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // Abort takes back whatever the set has left on disk: temporary files,
 // published files of a Commit that failed, and directories that the set made
@@ -412,7 +412,7 @@ func (s *Set) removeTemps() error {
 	var errs []error
 	for _, f := range s.all() {
 		if f.file != nil {
-			f.file.Close() // its content is being discarded
+			_ = f.file.Close() // its content is being discarded
 			f.file = nil
 		}
 		if f.gone {

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -105,13 +104,11 @@ func TestCommit(t *testing.T) {
 	}
 	checkTree(t, dir, want)
 
-	if runtime.GOOS != "windows" {
-		for name, forbidden := range map[string]fs.FileMode{"app.ota": 0o133, "radio/secret.key": 0o177} {
-			info, err := os.Stat(filepath.Join(out, name))
-			must(t, err)
-			if mode := info.Mode().Perm(); mode&forbidden != 0 || mode&0o600 != 0o600 {
-				t.Errorf("%s has mode %v", name, mode)
-			}
+	for name, forbidden := range map[string]fs.FileMode{"app.ota": 0o133, "radio/secret.key": 0o177} {
+		info, err := os.Stat(filepath.Join(out, name))
+		must(t, err)
+		if mode := info.Mode().Perm(); mode&forbidden != 0 || mode&0o600 != 0o600 {
+			t.Errorf("%s has mode %v", name, mode)
 		}
 	}
 	if err := s.Commit(); !errors.Is(err, ErrDone) {

@@ -121,20 +121,25 @@ func (d *decoder) tokens(v value) {
 	}
 }
 
-// pin takes the place of a PIN and refuses the PIN itself, without repeating it.
+// pin takes the place of a PIN. A PIN itself is refused and, in whatever form it
+// comes, not repeated.
 func (d *decoder) pin(file *string) func(value) {
 	const refused = "a PIN does not belong in this file: write {file: <path>}, or leave it out to be asked"
 	return func(v value) {
-		if _, ok := v.node.(ast.MapNode); !ok {
+		if _, ok := v.node.(*ast.MappingNode); !ok {
 			d.fail(v.path, refused)
 			return
 		}
-		d.object(v, fields{
-			"file":  d.text(file),
-			"value": func(v value) { d.fail(v.path, refused) },
-		})
-		if *file == "" && !d.failed(v.path) {
-			d.fail(v.path, "key \"file\" is missing")
+		entries, _ := d.entries(v)
+		for _, e := range entries {
+			if e.key == "file" {
+				d.text(file)(e.value)
+			} else {
+				d.failAt(e.at, v.path, refused)
+			}
+		}
+		if len(entries) == 0 {
+			d.fail(v.path, refused)
 		}
 	}
 }

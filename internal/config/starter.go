@@ -35,8 +35,8 @@ hsm:
       uri: "pkcs11:token=otapack-dev"
       pin: {file: .otapack/pin}   # where the PIN is; without it, you are asked
 
-# alias: where the private half is, and the pinned public half.
-# "otapack key create" makes them on the token.
+# An alias stands for a key: its private half on a token, its public half here.
+# "otapack key create" makes both.
 keys:
   fw-1:      {token: release, uri: "pkcs11:object=fw-1", public: keys/fw-1.pub.pem}
   release-1: {token: release, uri: "pkcs11:object=release-1", public: keys/release-1.pub.pem}
@@ -57,7 +57,7 @@ components:
     # version: 1.0.0                              # instead of the version of the release
     # encrypt: {to: [keys/app-device.pub.pem]}
     # signing: {sign: [fw-1], trust: [fw-1], threshold: 1}
-    # requires: {other-component: 1.0.0}          # lowest version of a peer
+    # requires: {peer: 1.0.0}                     # lowest version of another component
 
 # install-order: [app]                            # the order above unless given
 # allowed-versions: [{app: 1.0.0}]                # mixtures that may run while an update is under way

@@ -61,7 +61,7 @@ func (p *Progress) Stop() {
 	}
 	p.timer.Stop()
 	if p.drawn != "" {
-		io.WriteString(p.w, "\r\x1b[K") // a terminal that is gone needs no erasing
+		_, _ = io.WriteString(p.w, "\r\x1b[K") // a terminal that is gone needs no erasing
 	}
 	p.w = nil
 }
@@ -73,7 +73,7 @@ func (p *Progress) draw() {
 		return
 	}
 	if text := fit(p.text, p.width()); text != p.drawn {
-		io.WriteString(p.w, "\r"+text+"\x1b[K") // progress that cannot be shown is no reason to fail
+		_, _ = io.WriteString(p.w, "\r"+text+"\x1b[K") // progress that cannot be shown is no reason to fail
 		p.drawn = text
 	}
 	p.timer.Reset(interval)

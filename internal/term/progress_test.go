@@ -94,7 +94,9 @@ func TestNotATerminal(t *testing.T) {
 	if data, err := os.ReadFile(path); err != nil || len(data) != 0 {
 		t.Errorf("wrote %q, %v", data, err)
 	}
-	f.Close()
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if IsTerminal(f) {
 		t.Error("a closed file counts as a terminal")
 	}

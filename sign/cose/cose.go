@@ -135,6 +135,7 @@ func ReadSign1(r *strictcbor.Reader, maxPayload int) Sign1 {
 	var found bool
 	s.Algorithm, found = readProtectedAlgorithm(r)
 	s.KeyID = readUnprotectedKeyID(r)
+	at := r.Offset()
 	switch {
 	case !r.OK():
 		return s
@@ -143,14 +144,14 @@ func ReadSign1(r *strictcbor.Reader, maxPayload int) Sign1 {
 		return s
 	case maxPayload == 0:
 		if !r.Null() {
-			r.Fail(verdict.PayloadNotDetached, "payload is not null")
+			r.FailAt(at, verdict.PayloadNotDetached, "payload is not null")
 		}
 	case r.Null():
-		r.Fail(verdict.PayloadMissing, "payload is null")
+		r.FailAt(at, verdict.PayloadMissing, "payload is null")
 	default:
 		s.Payload = r.Bytes(0, maxPayload)
 	}
-	at := r.Offset()
+	at = r.Offset()
 	raw := r.Bytes(0, maxSignature)
 	if !r.OK() {
 		return s

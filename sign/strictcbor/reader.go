@@ -12,7 +12,9 @@ package strictcbor
 
 import (
 	"bytes"
+	"fmt"
 	"math"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/otapack/otapack/sign/verdict"
@@ -205,14 +207,17 @@ func (r *Reader) Bytes(min, max int) []byte {
 		return nil
 	}
 	if n < uint64(min) || n > uint64(max) {
-		if min == max {
-			r.FailAt(at, verdict.WrongLength, "byte string of %d bytes, want %d", n, min)
-		} else {
-			r.FailAt(at, verdict.WrongLength, "byte string of %d bytes, want %d to %d", n, min, max)
-		}
+		r.FailAt(at, verdict.WrongLength, "byte string of %d bytes, want %s", n, span(min, max))
 		return nil
 	}
 	return r.take(n)
+}
+
+func span(min, max int) string {
+	if min == max {
+		return strconv.Itoa(min)
+	}
+	return fmt.Sprintf("%d to %d", min, max)
 }
 
 // Text reads a UTF-8 text string of min to max bytes.
@@ -223,7 +228,7 @@ func (r *Reader) Text(min, max int) string {
 		return ""
 	}
 	if n < uint64(min) || n > uint64(max) {
-		r.FailAt(at, verdict.WrongLength, "text of %d bytes, want %d to %d", n, min, max)
+		r.FailAt(at, verdict.WrongLength, "text of %d bytes, want %s", n, span(min, max))
 		return ""
 	}
 	b := r.take(n)
@@ -249,7 +254,7 @@ func (r *Reader) Array(min, max int) int {
 		return 0
 	}
 	if n < uint64(min) || n > uint64(max) {
-		r.FailAt(at, verdict.WrongCount, "array of %d, want %d to %d", n, min, max)
+		r.FailAt(at, verdict.WrongCount, "array of %d, want %s", n, span(min, max))
 		return 0
 	}
 	return int(n)

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/hsm"
+	"github.com/otapack/otapack/internal/atomicfile"
+	"github.com/otapack/otapack/internal/config"
+	"github.com/otapack/otapack/internal/release"
+	"github.com/otapack/otapack/internal/term"
+	"github.com/otapack/otapack/sign"
+	"github.com/otapack/otapack/sign/verdict"
+)
+
+// Exit codes. They are documented in "otapack help exit-codes" and never
+// change their meaning.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitInput       = 3
+	exitVerify      = 4
+	exitPolicy      = 5
+	exitHSM         = 6
+	exitPIN         = 7
+	exitKey         = 8
+	exitExists      = 9
+	exitInterrupted = 130
+)
+
+// usageError is a wrong command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+var (
+	errNoConfig = errors.New("no project file")
+	errNoModule = errors.New("no PKCS#11 module is named")
+)
+
+// failure is the answer of --json to an error.
+type failure struct {
+	Schema  string `json:"schema"`
+	Code    string `json:"code"` // a reason code, or the class of the failure
+	Exit    int    `json:"exit"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	// Findings lists all broken rules of a refused release.
+	Findings []release.Finding `json:"findings,omitempty"`
+	// Report is what verify found.
+	Report *release.Report `json:"report,omitempty"`
+}
+
+// reportError carries a verification report to the output.
+type reportError struct {
+	error
+	report *release.Report
+}
+
+func (e reportError) Unwrap() error { return e.error }
+
+// fail reports an error and returns the exit code.
+func (a *app) fail(err error) int {
+	code, exit := classify(err)
+	hint := hintFor(err, code)
+	if a.json {
+		f := failure{Schema: "otapack.error/1", Code: code, Exit: exit, Message: err.Error(), Hint: hint}
+		if p, ok := errors.AsType[*release.PolicyError](err); ok {
+			f.Findings = p.Findings
+		}
+		if r, ok := errors.AsType[reportError](err); ok {
+			f.Report = r.report
+		}
+		if e := json.NewEncoder(a.stdout).Encode(f); e != nil {
+			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
+		}
+	}
+	for _, line := range lines(err) {
+		fmt.Fprintf(a.stderr, "otapack: error: %s\n", line)
+	}
+	if hint != "" {
+		fmt.Fprintf(a.stderr, "otapack: hint: %s\n", hint)
+	}
+	return exit
+}
+
+// lines splits an error that is several into one line each.
+func lines(err error) []string {
+	if p, ok := errors.AsType[*release.PolicyError](err); ok {
+		var out []string
+		for _, f := range p.Findings {
+			out = append(out, f.String())
+		}
+		return out
+	}
+	var list []error
+	if r, ok := errors.AsType[*release.RejectedError](err); ok {
+		list = r.Failures
+	} else if joined, ok := err.(interface{ Unwrap() []error }); ok && isConfig(err) { //nolint:errorlint // only the outermost layer is a list
+		list = joined.Unwrap()
+	}
+	if len(list) == 0 {
+		return []string{err.Error()}
+	}
+	out := make([]string, len(list))
+	for i, e := range list {
+		out[i] = e.Error()
+	}
+	return out
+}
+
+func isConfig(err error) bool { _, ok := errors.AsType[*config.Error](err); return ok }
+
+// class maps errors to a code and an exit code, first match wins.
+var classes = []struct {
+	errs []error
+	code string
+	exit int
+}{
+	{[]error{context.Canceled}, "interrupted", exitInterrupted},
+	{[]error{hsm.ErrPINRequired}, "pin-required", exitPIN},
+	{[]error{hsm.ErrPINRejected}, "pin-rejected", exitPIN},
+	{[]error{hsm.ErrPINLocked}, "pin-locked", exitPIN},
+	{[]error{hsm.ErrPINFinalTry}, "pin-final-try", exitPIN},
+	{[]error{hsm.ErrPINPad}, "pin-pad", exitPIN},
+	{[]error{hsm.ErrPINFile, term.ErrInput}, "pin-file", exitPIN},
+	{[]error{hsm.ErrTokenNotFound}, "token-not-found", exitKey},
+	{[]error{hsm.ErrTokenAmbiguous}, "token-ambiguous", exitKey},
+	{[]error{hsm.ErrKeyNotFound}, "key-not-found", exitKey},
+	{[]error{hsm.ErrKeyAmbiguous}, "key-ambiguous", exitKey},
+	{[]error{sign.ErrKeyMismatch}, "key-mismatch", exitKey},
+	{[]error{hsm.ErrKeyUnfit}, "key-unfit", exitKey},
+	{[]error{hsm.ErrKeyExists}, "key-exists", exitExists},
+	{[]error{hsm.ErrURI, hsm.ErrKeySpec, hsm.ErrTokenLabel, errNoModule}, "config", exitInput},
+	{[]error{hsm.ErrModule}, "module", exitHSM},
+	{[]error{hsm.ErrNoCgo}, "no-pkcs11", exitHSM},
+	{[]error{hsm.ErrUnavailable, hsm.ErrClosed}, "hsm-unavailable", exitHSM},
+	{[]error{atomicfile.ErrExists, release.ErrExists, release.ErrChanged, fs.ErrExist}, "output-exists", exitExists},
+}
+
+func classify(err error) (code string, exit int) {
+	if _, ok := errors.AsType[usageError](err); ok {
+		return "usage", exitUsage
+	}
+	for _, c := range classes {
+		for _, target := range c.errs {
+			if errors.Is(err, target) {
+				return c.code, c.exit
+			}
+		}
+	}
+	if isConfig(err) || errors.Is(err, errNoConfig) {
+		return "config", exitInput
+	}
+	if p, ok := errors.AsType[*release.PolicyError](err); ok {
+		return string(p.Findings[0].Reason), exitPolicy
+	}
+	reason := verdict.Of(err)
+	if _, ok := errors.AsType[*release.InputError](err); ok {
+		if reason == "" {
+			reason = "input"
+		}
+		return string(reason), exitInput
+	}
+	if reason != "" {
+		return string(reason), exitVerify
+	}
+	if errors.Is(err, sign.ErrSignature) {
+		return string(verdict.SignatureInvalid), exitVerify
+	}
+	if _, ok := errors.AsType[hsm.CallError](err); ok {
+		return "hsm-error", exitHSM
+	}
+	return "error", exitError
+}
+
+// hints say what to do next, by code.
+var hints = map[string]string{
+	"pin-required":                         "pass --pin-file, or set pin.file for the token in otapack.yaml; see otapack help pin",
+	"pin-rejected":                         "the PIN was tried once and will not be tried again; check its source before the next run, tokens lock after a few failures",
+	"pin-locked":                           "the token's security officer has to reset the user PIN",
+	"pin-final-try":                        "make sure that the PIN is right, then pass --allow-final-try",
+	"pin-file":                             "the PIN file must hold the PIN alone and be readable by its owner only (chmod 600)",
+	"token-not-found":                      "otapack key ls shows the tokens and keys that the module has; SoftHSM looks where SOFTHSM2_CONF points",
+	"token-ambiguous":                      "name the token by its serial in otapack.yaml: pkcs11:serial=…",
+	"key-not-found":                        "otapack key ls shows what is on the token; otapack key create makes the key",
+	"key-ambiguous":                        "add the id to the key's URI in otapack.yaml",
+	"key-mismatch":                         "the key on the token is not the one in the public key file; never replace a pinned key without knowing why it differs",
+	"key-exists":                           "a key is never overwritten; choose another label, or use the existing key with otapack key export --from-token",
+	"no-pkcs11":                            "build otapack with cgo (CGO_ENABLED=1 and a C compiler)",
+	"output-exists":                        "a version is released once; choose another --version",
+	string(verdict.SequenceRollback):       "devices refuse it; leave --sequence out to get the next number, or pass a higher one",
+	string(verdict.ClassMismatch):          "the devices' model and hardware revision are set per component in otapack.yaml",
+	string(verdict.ProductMismatch):        "is this the right otapack.yaml? pass it with --config",
+	string(verdict.ImageExceedsBank):       "the image does not fit the device; components.<name>.bank describes another flash layout",
+	string(verdict.ImageOutsideBank):       "link the image for the start of the bank, or describe your flash layout with components.<name>.bank",
+	string(verdict.TransitionNotAllowed):   "test that combination on a device, then list it under allowed-versions, or change install-order",
+	string(verdict.PeerTooOld):             "update the peer first (install-order) or raise its version",
+	string(verdict.BaseMissing):            "set components.<name>.base to the address of the binary's first byte",
+	string(verdict.TestKey):                "make keys of your own with otapack key create",
+	string(verdict.RecipientKeyMissing):    "pass the device's key with --device-key <component>=<file>",
+	string(verdict.KeyUnwrap):              "is this the key of a device that the release was encrypted to?",
+	string(verdict.AddressSpan):            "cut off what does not belong to the application, for example UICR at 0x10001000 (objcopy -R)",
+	string(verdict.SignatureInvalid):       "signed with keys that otapack.yaml does not trust, or changed after signing",
+	string(verdict.ManifestDigestMismatch): "the file was changed after signing, or damaged on the way",
+}
+
+func hintFor(err error, code string) string {
+	switch {
+	case errors.Is(err, errNoConfig):
+		return "pass --config, or make a starter file with otapack init"
+	case errors.Is(err, errNoModule):
+		return "set hsm.module in otapack.yaml or OTAPACK_PKCS11_MODULE in the environment"
+	case errors.Is(err, hsm.ErrPINValue):
+		return "a PIN never stands in a URI; use pin.file, --pin-file or the prompt"
+	case errors.Is(err, release.ErrChanged):
+		return "restore the file from a copy, or remove the whole directory and release again"
+	case errors.Is(err, encrypt.ErrCurve), errors.Is(err, sign.ErrCurve):
+		return "devices use P-256 keys: openssl ecparam -name prime256v1 -genkey -noout"
+	case isMissingKeyFile(err):
+		return "otapack key create makes signing keys, otapack key recipient a device key for the bench"
+	}
+	return hints[code]
+}
+
+// isMissingKeyFile tells a missing public key from other missing files.
+func isMissingKeyFile(err error) bool {
+	in, ok := errors.AsType[*release.InputError](err)
+	return ok && errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(in.Path, ".pem")
+}

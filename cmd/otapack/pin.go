@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/otapack/otapack/hsm"
+	"github.com/otapack/otapack/internal/config"
+	"github.com/otapack/otapack/internal/term"
+)
+
+// Environment variables. They are read here and nowhere else.
+const (
+	envModule  = "OTAPACK_PKCS11_MODULE"
+	envPINFile = "OTAPACK_PIN_FILE"
+	envPIN     = "OTAPACK_PIN"
+	envSoftHSM = "SOFTHSM2_CONF"
+)
+
+// devTokenDir is where init puts a SoftHSM development token, next to
+// otapack.yaml.
+const devTokenDir = ".otapack"
+
+// openToken opens the token with an alias; login says whether to log in.
+func (a *app) openToken(ctx context.Context, cfg *config.Config, alias string, login bool) (*hsm.Token, error) {
+	t, ok := cfg.Token(alias)
+	if !ok {
+		return nil, cfg.Errorf("hsm.tokens", "no token %q", alias)
+	}
+	uri, err := hsm.ParseURI(t.URI)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", cfg.Errorf("hsm.tokens."+alias+".uri", "unusable"), err)
+	}
+	module, err := modulePath(cfg)
+	if err != nil {
+		return nil, err
+	}
+	o := hsm.Options{Module: module, Token: uri, AllowFinalTry: a.allowFinalTry}
+	if login {
+		o.PIN = a.pinSource(cfg, t, uri)
+	}
+	return hsm.Open(ctx, o)
+}
+
+// modulePath returns the PKCS#11 module: the environment wins over the file.
+// It also points SoftHSM at the development token next to the project file, if
+// there is one and the environment does not say otherwise.
+func modulePath(cfg *config.Config) (string, error) {
+	module := os.Getenv(envModule)
+	if module == "" && cfg.HSM.Module != "" {
+		module = cfg.Resolve(cfg.HSM.Module)
+	}
+	if module == "" {
+		return "", fmt.Errorf("%s: %w", cfg.File(), errNoModule)
+	}
+	module, err := filepath.Abs(module)
+	if err != nil {
+		return "", err
+	}
+	conf := cfg.Resolve(filepath.Join(devTokenDir, "softhsm2.conf"))
+	if _, err := os.Stat(conf); err == nil && os.Getenv(envSoftHSM) == "" {
+		if conf, err = filepath.Abs(conf); err != nil {
+			return "", err
+		}
+		return module, os.Setenv(envSoftHSM, conf)
+	}
+	return module, nil
+}
+
+// pinSource finds the PIN of a token. The first source that is set wins; if it
+// fails, no other is tried: a PIN from the wrong place costs a try.
+func (a *app) pinSource(cfg *config.Config, t config.Token, uri hsm.URI) hsm.PINSource {
+	return func(ctx context.Context, info hsm.TokenInfo) (hsm.PIN, error) {
+		variable := envPIN + "_" + strings.ToUpper(strings.ReplaceAll(t.Name, "-", "_"))
+		switch {
+		case a.pinFile != "":
+			return hsm.ReadPINFile(a.pinFile, a.insecurePINFile)
+		case t.PINFile != "":
+			return hsm.ReadPINFile(cfg.Resolve(t.PINFile), a.insecurePINFile)
+		case uri.PINSource != "":
+			return hsm.ReadPINFile(cfg.Resolve(uri.PINSource), a.insecurePINFile)
+		case os.Getenv(envPINFile) != "":
+			return hsm.ReadPINFile(os.Getenv(envPINFile), a.insecurePINFile)
+		case os.Getenv(variable) != "":
+			return pinFromEnv(variable)
+		case os.Getenv(envPIN) != "":
+			return pinFromEnv(envPIN)
+		case info.PINPad:
+			a.say("token %s: enter the PIN on the PIN pad", info.Label)
+			return hsm.PIN{}, nil
+		case a.noInput:
+			return hsm.PIN{}, fmt.Errorf("token %s needs a PIN and prompting is off: %w", info.Label, hsm.ErrPINRequired)
+		}
+		pin, err := term.ReadSecret(ctx, fmt.Sprintf("PIN for token %s: ", info.Label))
+		if errors.Is(err, term.ErrNoTerminal) {
+			return hsm.PIN{}, fmt.Errorf("token %s needs a PIN and there is no terminal to ask at: %w", info.Label, hsm.ErrPINRequired)
+		}
+		if err != nil {
+			return hsm.PIN{}, err
+		}
+		if len(pin) == 0 {
+			return hsm.PIN{}, fmt.Errorf("token %s: empty PIN: %w", info.Label, hsm.ErrPINRequired)
+		}
+		return hsm.NewPIN(pin), nil
+	}
+}
+
+// pinFromEnv takes a PIN out of the environment, so that no child process
+// inherits it.
+func pinFromEnv(variable string) (hsm.PIN, error) {
+	pin := hsm.NewPIN([]byte(os.Getenv(variable)))
+	return pin, os.Unsetenv(variable)
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/otapack/otapack/hsm"
+	"github.com/otapack/otapack/internal/config"
+	"github.com/otapack/otapack/internal/release"
+	"github.com/otapack/otapack/internal/term"
+	"github.com/otapack/otapack/sign"
+)
+
+func (a *app) releaseCommand() *cobra.Command {
+	var o releaseOptions
+	c := &cobra.Command{
+		Use:   "release --version <version>",
+		Short: "Build, rehearse, sign, verify and write a release",
+		Long: `Build a release from the project file: read the firmware, encrypt the payloads,
+build the manifests and the release record, check the policy, have the reference
+bootloaders of all chips accept everything with throwaway keys, and only then
+sign on the token. The finished bundle is verified with the pinned keys before
+anything is written; all files are written or none.
+
+The sequence number is the devices' rollback counter. Unless --sequence says
+otherwise it is one above the last release.
+
+Running the same version again with the same inputs changes nothing. The same
+version with other inputs is refused.`,
+		Example: `  otapack release --version 1.4.2 --dry-run
+  otapack release --version 1.4.2 --no-input --pin-file "$PIN_FILE" --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("sequence") {
+				if o.sequence == 0 || o.sequence > math.MaxUint32 {
+					return usagef("--sequence %d: want 1 to %d", o.sequence, uint32(math.MaxUint32))
+				}
+				n := uint32(o.sequence)
+				o.Sequence = &n
+			}
+			if o.Version == "" {
+				return usagef("--version is missing")
+			}
+			return a.release(cmd.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Version, "version", "", "`version` of the release, for example 1.4.2 or 1.5.0-rc.1")
+	f.Uint64Var(&o.sequence, "sequence", 0, "sequence `number` instead of the next one")
+	f.StringVarP(&o.OutDir, "output", "o", "", "`directory` for the release (default <output.dir>/<version>)")
+	f.BoolVar(&o.dryRun, "dry-run", false, "stop before the token is opened; write nothing")
+	return c
+}
+
+type releaseOptions struct {
+	release.Options
+	sequence uint64
+	dryRun   bool
+}
+
+// released is the answer of --json.
+type released struct {
+	release.Record
+	Status string `json:"status"` // "released", "unchanged" or "dry-run"
+	Dir    string `json:"dir,omitempty"`
+}
+
+func (a *app) release(ctx context.Context, o releaseOptions) error {
+	project, err := a.openProject()
+	if err != nil {
+		return err
+	}
+	plan, err := project.Load(o.Options)
+	if err != nil {
+		return err
+	}
+	existing, err := plan.Existing()
+	if err != nil {
+		return err
+	}
+	if existing != nil {
+		return a.unchanged(ctx, project, plan, *existing)
+	}
+	if err := plan.Lint(); err != nil {
+		return err
+	}
+	product := project.Config().Product.Name
+	a.say("%s %s, sequence number %d", product, plan.Version(), plan.Sequence())
+	draft, err := plan.Build(rand.Reader)
+	if err != nil {
+		return err
+	}
+	defer draft.Wipe()
+	a.sayBuilt(draft.Record())
+	rehearsed, err := draft.Rehearse(ctx)
+	if err != nil {
+		return err
+	}
+	a.say("rehearsed with throwaway keys: %d of %d components accepted by their bootloaders", len(draft.Record().Components), len(draft.Record().Components))
+	if o.dryRun {
+		return a.result(released{draft.Record(), "dry-run", ""}, "")
+	}
+	signed, err := a.sign(ctx, project, rehearsed)
+	if err != nil {
+		return err
+	}
+	verified, err := signed.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	if err := verified.Write(); err != nil {
+		return err
+	}
+	record := verified.Record()
+	a.say("signed and verified: %d signatures, %d components", len(record.Signatures), len(record.Components))
+	return a.result(released{record, "released", plan.OutDir()}, outputs(plan, record))
+}
+
+func outputs(plan *release.Plan, r release.Record) string {
+	var b strings.Builder
+	for _, f := range r.Outputs {
+		fmt.Fprintln(&b, relative(filepath.Join(plan.OutDir(), f.Path)))
+	}
+	return b.String()
+}
+
+func (a *app) sayBuilt(r release.Record) {
+	for _, c := range r.Components {
+		how := "plain"
+		if n := len(c.Recipients); n == 1 {
+			how = "encrypted to 1 key"
+		} else if n > 1 {
+			how = fmt.Sprintf("encrypted to %d keys", n)
+		}
+		a.say("built %-8s %s, %s, revision %s, template %s, %s, %s", c.Name, c.Version, c.Chip, c.Revision, c.Template, bytesText(int64(c.Payload.Size)), how)
+	}
+}
+
+// unchanged answers for a version that was released before from the same
+// inputs, after verifying it once more.
+func (a *app) unchanged(ctx context.Context, project *release.Project, plan *release.Plan, r release.Record) error {
+	f, err := os.Open(filepath.Join(plan.OutDir(), r.Outputs[0].Path))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, _, err := project.VerifyBundle(ctx, f, r.Outputs[0].Size, release.VerifyOptions{MinSequence: r.Sequence}); err != nil {
+		return err
+	}
+	a.say("%s %s was released before from the same inputs; verified again, nothing written", r.Product, r.Version)
+	return a.result(released{r, "unchanged", plan.OutDir()}, outputs(plan, r))
+}
+
+// sign opens the tokens of all keys that a release needs, one after the other,
+// and only then makes the first signature.
+func (a *app) sign(ctx context.Context, project *release.Project, r *release.Rehearsed) (*release.Signed, error) {
+	cfg := project.Config()
+	keys := project.Signers()
+	tokens := map[string]*hsm.Token{}
+	defer func() {
+		for _, t := range tokens {
+			if err := t.Close(); err != nil {
+				a.say("warning: %v", err)
+			}
+		}
+	}()
+	signers := map[sign.KeyID]sign.Signer{}
+	for _, k := range keys {
+		t, ok := tokens[k.Token]
+		if !ok {
+			var err error
+			if t, err = a.openToken(ctx, cfg, k.Token, true); err != nil {
+				return nil, err
+			}
+			tokens[k.Token] = t
+		}
+		s, err := a.signer(ctx, cfg, t, k, project)
+		if err != nil {
+			return nil, err
+		}
+		signers[s.Public().ID()] = s
+	}
+	a.say("signing %d requests with %d keys", len(r.Requests()), len(keys))
+	progress := term.StartProgress(os.Stderr, "waiting for the token")
+	defer progress.Stop()
+	return r.Sign(ctx, signers)
+}
+
+func (a *app) signer(ctx context.Context, cfg *config.Config, t *hsm.Token, k config.Key, project *release.Project) (sign.Signer, error) {
+	uri, err := hsm.ParseURI(k.URI)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", cfg.Errorf("keys."+k.Name+".uri", "unusable"), err)
+	}
+	pinned, ok := project.Key(k.Name)
+	if !ok {
+		return nil, cfg.Errorf("keys."+k.Name, "no public key")
+	}
+	s, err := t.Signer(ctx, uri, pinned)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", k.Name, err)
+	}
+	return sign.Checked(s, pinned)
+}
+
+// bytesText prints a size for people.
+func bytesText(n int64) string {
+	if n < 10<<10 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.1f KiB", float64(n)/1024)
+}

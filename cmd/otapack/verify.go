@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/otapack/otapack/bootloader"
+	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/internal/release"
+)
+
+func (a *app) verifyCommand() *cobra.Command {
+	var minSequence uint64
+	var deviceKeys []string
+	c := &cobra.Command{
+		Use:   "verify <bundle>",
+		Short: "Check whether the devices would take a bundle",
+		Long: `Check a bundle as the devices do: the release record, then for each component
+every check of its bootloader, in the bootloader's order, with the keys, models
+and hardware revisions of the project file. No token and no private signing key
+are needed.
+
+Encrypted payloads are decrypted where --device-key gives a device's private
+key. Without it the decryption steps are reported as not run: the signed digest
+of the ciphertext is checked, that a device can read it is not.`,
+		Example: `  otapack verify dist/1.4.2/toothbrush-1.4.2.ota
+  otapack verify release.ota --min-sequence 17 --device-key radio=bench/radio.pem`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if minSequence > math.MaxUint32 {
+				return usagef("--min-sequence %d: want at most %d", minSequence, uint32(math.MaxUint32))
+			}
+			return a.verify(cmd.Context(), args[0], uint32(minSequence), deviceKeys)
+		},
+	}
+	f := c.Flags()
+	f.Uint64Var(&minSequence, "min-sequence", 0, "rollback `counter` of the devices: refuse a lower sequence number")
+	f.StringArrayVar(&deviceKeys, "device-key", nil, "private key `component=file` of a device, to check decryption (repeatable)")
+	return c
+}
+
+// verifyResult is the answer of --json.
+type verifyResult struct {
+	Schema   string `json:"schema"`
+	Accepted bool   `json:"accepted"`
+	Complete bool   `json:"complete"` // no check was left out
+	release.Report
+}
+
+func (a *app) verify(ctx context.Context, path string, minSequence uint32, deviceKeys []string) error {
+	project, err := a.openProject()
+	if err != nil {
+		return err
+	}
+	o := release.VerifyOptions{MinSequence: minSequence, Identities: map[string]encrypt.Identity{}}
+	for _, spec := range deviceKeys {
+		name, file, ok := strings.Cut(spec, "=")
+		if !ok || name == "" || file == "" {
+			return usagef("--device-key %q: want component=file", spec)
+		}
+		if _, ok := project.Config().Component(name); !ok {
+			return usagef("--device-key: %s has no component %q", a.configPath, name)
+		}
+		if o.Identities[name], err = readIdentity(file); err != nil {
+			return err
+		}
+	}
+	f, size, err := openInput(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	verified, report, err := project.VerifyBundle(ctx, f, size, o)
+	if !a.json {
+		if text := reportText(report); text != "" {
+			fmt.Fprint(a.stdout, text)
+		}
+	}
+	if err != nil {
+		return reportError{err, report}
+	}
+	complete := true
+	for _, c := range report.Components {
+		complete = complete && c.Complete
+	}
+	id := verified.Record().Record().ID
+	if complete {
+		a.say("%s: every device of this project takes release %s", path, id)
+	} else {
+		a.say("%s: release %s is accepted as far as it was checked; decryption was not, see --device-key", path, id)
+	}
+	return a.result(verifyResult{"otapack.verify/1", true, complete, *report}, "")
+}
+
+// reportText prints a line per component and, for one that refuses, the check.
+func reportText(r *release.Report) string {
+	if r.ReleaseID == "" {
+		return ""
+	}
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "record\tok\t%s %s, signed by %s\n", r.Product, r.ReleaseID, r.SignedBy)
+	for _, c := range r.Components {
+		if c.Accepted {
+			fmt.Fprintf(w, "%s\tok\t%s, version %s, sequence %d, signed by %s, %s\n", c.Name, c.Chip, c.Version, c.Sequence, strings.Join(c.SignedBy, " and "), checksText(c.Checks))
+			continue
+		}
+		detail := "does not match the release record"
+		if n := len(c.Checks); n > 0 && c.Checks[n-1].Status == bootloader.Failed {
+			detail = fmt.Sprintf("%s: %s", c.Checks[n-1].Step, c.Checks[n-1].Reason)
+		}
+		fmt.Fprintf(w, "%s\tREFUSED\t%s, %s\n", c.Name, c.Chip, detail)
+	}
+	if w.Flush() != nil {
+		return "" // a strings.Builder does not fail
+	}
+	return b.String()
+}
+
+func checksText(t bootloader.Trace) string {
+	passed, notRun := 0, 0
+	for _, c := range t {
+		switch c.Status {
+		case bootloader.Passed:
+			passed++
+		case bootloader.NotRun:
+			notRun++
+		case bootloader.Failed, bootloader.NotApplicable:
+		}
+	}
+	if notRun > 0 {
+		return fmt.Sprintf("%d checks passed, %d not run", passed, notRun)
+	}
+	return fmt.Sprintf("%d checks passed", passed)
+}
+
+// maxIdentity bounds a private key file in bytes.
+const maxIdentity = 16 << 10
+
+func readIdentity(path string) (encrypt.Identity, error) {
+	data, err := readInput(path, maxIdentity)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(data)
+	id, err := encrypt.ParseIdentity(data)
+	if err != nil {
+		return nil, &release.InputError{Path: path, Err: err}
+	}
+	return id, nil
+}
+
+// openInput opens a regular file named on the command line.
+func openInput(path string) (*os.File, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, inputError(path, err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("not a regular file")
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, inputError(path, err)
+	}
+	return f, info.Size(), nil
+}
