@@ -78,15 +78,17 @@ func (m *module) release() error {
 	return err
 }
 
-// initialize begins a new generation. m.mu is held for writing, or m is new.
+// initialize begins a new generation. After an error the old one stays, so that
+// whoever uses it finds it broken and restarts again. m.mu is held for writing,
+// or m is new.
 func (m *module) initialize() error {
 	err := call("C_Initialize", m.ctx.Initialize())
-	m.generation++
 	m.owned = err == nil
-	if hasCode(err, pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED) {
-		return nil
+	if err != nil && !hasCode(err, pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED) {
+		return err
 	}
-	return err
+	m.generation++
+	return nil
 }
 
 func (m *module) finalize() error {

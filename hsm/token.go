@@ -3,6 +3,7 @@
 package hsm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,13 @@ type Token struct {
 	slot       uint
 	session    pkcs11.SessionHandle
 	generation int   // of the module, when the session was opened
+	lost       error // why there is no session, until one is open again
 	pin        PIN   // kept for reopening and for Generate
 	rejected   error // a PIN error when reopening: never tried again
 	closed     bool
 }
+
+var errSessionEnded = errors.New("the session ended with those of another token")
 
 // Open loads the module, selects the token, opens a session and, with
 // Options.PIN, logs in: one attempt.
@@ -86,10 +90,9 @@ func (t *Token) Close() error {
 func (t *Token) closeSession() error {
 	t.module.mu.RLock()
 	defer t.module.mu.RUnlock()
-	if t.generation != t.module.generation {
+	if t.session == 0 || t.generation != t.module.generation {
 		return nil // the session ended with its generation; its number may be someone else's by now
 	}
-	t.generation = 0
 	err := call("C_CloseSession", t.module.ctx.CloseSession(t.session))
 	if Stale(err) {
 		return nil
@@ -114,14 +117,19 @@ func (t *Token) run(ctx context.Context, f func() error) error {
 	case t.rejected != nil:
 		return t.fail(t.rejected)
 	}
+	if t.lost == nil {
+		err := t.attempt(ctx, f)
+		if !Stale(err) {
+			return t.fail(err)
+		}
+		t.lost = err
+	}
+	if err := t.module.restart(t.generation); err != nil {
+		return t.fail(t.notReopened(err))
+	}
 	err := t.attempt(ctx, f)
 	if Stale(err) {
-		lost := err
-		if err = t.module.restart(t.generation); err != nil {
-			err = fmt.Errorf("%w: reopening after %w: %v", ErrUnavailable, lost, err)
-		} else if err = t.attempt(ctx, f); Stale(err) {
-			err = fmt.Errorf("%w: %w, even after reopening", ErrUnavailable, err)
-		}
+		err = fmt.Errorf("%w: %w, even after reopening", ErrUnavailable, err)
 	}
 	return t.fail(err)
 }
@@ -134,20 +142,29 @@ func (t *Token) attempt(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t.generation != t.module.generation {
+	if t.lost != nil || t.generation != t.module.generation {
 		first := t.generation == 0
+		t.lost = cmp.Or(t.lost, errSessionEnded)
+		t.session, t.generation = 0, t.module.generation
 		switch err := t.connect(ctx); {
 		case err == nil:
+			t.lost = nil
 		case first || ctx.Err() != nil:
 			return err
 		case isPINError(err):
 			t.rejected = err
 			return err
 		default:
-			return fmt.Errorf("%w: reopening: %v", ErrUnavailable, err)
+			return t.notReopened(err)
 		}
 	}
 	return f()
+}
+
+// notReopened leaves only ErrUnavailable to be found by errors.Is: a token that
+// was there before is unavailable rather than not found.
+func (t *Token) notReopened(err error) error {
+	return fmt.Errorf("%w: %v; reopening: %v", ErrUnavailable, t.lost, err)
 }
 
 // fail says which token an error is about.
@@ -181,7 +198,7 @@ func (t *Token) connect(ctx context.Context) error {
 		_ = p.CloseSession(session)
 		return err
 	}
-	t.slot, t.session, t.generation = found.slot, session, t.module.generation
+	t.slot, t.session = found.slot, session
 	return nil
 }
 

@@ -49,8 +49,10 @@ func zipped(t testing.TB, comment string, files ...file) []byte {
 	w := zip.NewWriter(&b)
 	for _, f := range files {
 		h := &zip.FileHeader{
-			Name: f.name, CreatorVersion: 10, ReaderVersion: 10, ModifiedDate: 0x21,
-			CRC32: crc32.ChecksumIEEE([]byte(f.data)), CompressedSize64: uint64(len(f.data)), UncompressedSize64: uint64(len(f.data)),
+			Name: f.name, CreatorVersion: 10, ReaderVersion: 10,
+			//lint:ignore SA1019 CreateRaw writes the old fields as they are, and only them
+			ModifiedDate: 0x21,
+			CRC32:        crc32.ChecksumIEEE([]byte(f.data)), CompressedSize64: uint64(len(f.data)), UncompressedSize64: uint64(len(f.data)),
 		}
 		if f.change != nil {
 			f.change(h)
@@ -203,6 +205,12 @@ func TestRefused(t *testing.T) {
 	rename := func(i int, name string) []byte {
 		return edit(func(files []file) []file { files[i].name = name; return files })
 	}
+	setTime := func(time, date uint16) func(h *zip.FileHeader) {
+		return func(h *zip.FileHeader) {
+			//lint:ignore SA1019 CreateRaw writes the old fields as they are, and only them
+			h.ModifiedTime, h.ModifiedDate = time, date
+		}
+	}
 	many := []file{{name: "release.cbor"}}
 	for i := range MaxComponents + 1 {
 		many = append(many, file{name: fmt.Sprintf("c%d/manifest.suit", i)}, file{name: fmt.Sprintf("c%d/payload.bin", i)})
@@ -273,8 +281,8 @@ func TestRefused(t *testing.T) {
 		{"encrypted", header(2, func(h *zip.FileHeader) { h.Flags = 1 }), verdict.BundleNotStored, 114},
 		{"data descriptors", described.Bytes(), verdict.BundleNonCanonical, 4},
 		{"UTF-8 flag", header(0, func(h *zip.FileHeader) { h.Flags = 0x800 }), verdict.BundleNonCanonical, 7},
-		{"time", header(0, func(h *zip.FileHeader) { h.ModifiedTime = 1 }), verdict.BundleNonCanonical, 10},
-		{"date", header(2, func(h *zip.FileHeader) { h.ModifiedDate = 0x22 }), verdict.BundleNonCanonical, 126},
+		{"time", header(0, setTime(1, 0x21)), verdict.BundleNonCanonical, 10},
+		{"date", header(2, setTime(0, 0x22)), verdict.BundleNonCanonical, 126},
 		{"extra field", header(0, func(h *zip.FileHeader) { h.Extra = []byte{1, 0, 0, 0} }), verdict.BundleNonCanonical, 28},
 		{"entry comment", header(0, func(h *zip.FileHeader) { h.Comment = "x" }), verdict.BundleNonCanonical, 342},
 		{"version needed", header(0, func(h *zip.FileHeader) { h.ReaderVersion = 20 }), verdict.BundleNonCanonical, 4},

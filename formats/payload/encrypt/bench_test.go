@@ -4,24 +4,24 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"testing"
 )
 
-// BenchmarkSeal is encryption and both hashes; BenchmarkSHA256 and
-// BenchmarkAESCTR are its parts, in the buffer size of `openssl speed`.
+// BenchmarkSeal is encryption and both hashes, without the public-key part.
 func BenchmarkSeal(b *testing.B) {
 	var key [keySize]byte
 	iv := make([]byte, aes.BlockSize)
-	for _, size := range []int{1 << 10, 64<<10 - 1, 64 << 10, 128 << 10, 256 << 10, 1 << 20, 64 << 20} {
+	for _, size := range []int{1 << 10, 64 << 10, 192<<10 - 1, 256 << 10, 1 << 20, 64 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			image := bytes.NewReader(make([]byte, size))
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {
-				stream, err := newKeystream(&key, iv) // without the public-key part
+				stream, err := newKeystream(&key, iv)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -35,6 +35,39 @@ func BenchmarkSeal(b *testing.B) {
 	}
 }
 
+// BenchmarkOpen is decryption alone: whoever opens hashes what it needs.
+func BenchmarkOpen(b *testing.B) {
+	const size = 1 << 20
+	h := Header{Algorithm: A128CTR, IV: make([]byte, aes.BlockSize)}
+	key := &ContentKey{key: new([keySize]byte)}
+	sealed := bytes.NewReader(make([]byte, size))
+	buf := make([]byte, 16<<10)
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		sealed.Seek(0, io.SeekStart)
+		r, err := NewReader(sealed, h, key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, r, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkNewSealer is the public-key part for one recipient.
+func BenchmarkNewSealer(b *testing.B) {
+	_, to := recipient(b, "bench")
+	for b.Loop() {
+		if _, err := NewSealer(rand.Reader, []Recipient{to}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkAESCTR and BenchmarkSHA256 are the parts of Seal, in the buffer size
+// of `openssl speed`.
 func BenchmarkAESCTR(b *testing.B) {
 	buf := make([]byte, 16<<10)
 	block, err := aes.NewCipher(make([]byte, keySize))

@@ -2,6 +2,7 @@ package encrypt
 
 import (
 	"bytes"
+	"crypto/aes"
 	"crypto/ecdh"
 	"errors"
 	"fmt"
@@ -69,10 +70,20 @@ func TestUnwrapIsOpaque(t *testing.T) {
 	foreign := sealer(t, stream("other"), other).Header().Recipients[0]
 	otherPoint.Recipients[0].EphemeralX, otherPoint.Recipients[0].EphemeralY = foreign.EphemeralX, foreign.EphemeralY
 
+	// A block that the shared key wrapped, but which says ECDH.
+	kek := [keySize]byte(draftKEK)
+	block, err := aes.NewCipher(kek[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	confused := s.Header()
+	confused.Recipients[0].Wrapped = wrap(block, &kek)
+
 	for name, try := range map[string]struct {
 		id Identity
 		h  Header
 	}{
+		"shared key under ECDH":   {NewKEK(to.KeyID, kek), confused},
 		"another device":          {identity(t, device), Header{A128CTR, draftIV, []WrappedKey{foreign}}},
 		"modified key":            {identity(t, device), wrappedBit},
 		"another ephemeral key":   {identity(t, device), otherPoint},

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"sync"
 )
@@ -171,49 +172,59 @@ func (s *Sealer) Seal(dst io.Writer, src io.Reader) (Result, error) {
 	return result, nil
 }
 
-// chunkSize is how much goes through seal in one step, in bytes. A payload that
-// is shorter is not worth a goroutine.
-const chunkSize = 64 << 10
+const (
+	// chunkSize is how much goes through seal in one step, in bytes.
+	chunkSize = 64 << 10
+	// serialChunks is how many chunks are done before the second goroutine
+	// starts: it pays from about 200 KiB on.
+	serialChunks = 3
+)
 
-// seal is Seal. Two SHA-256 are nearly all of its work: the plaintext's runs on
-// a goroutine of its own and may fall behind the rest by a small ring of chunks.
+// seal is Seal. Two SHA-256 are nearly all of its work, so in a long payload
+// the plaintext's runs on a goroutine of its own. That one may fall behind by
+// a small ring of chunks.
 func (k *keystream) seal(dst io.Writer, src io.Reader) (Result, error) {
-	digest := sha256.New()
-	emit := func(out, plain []byte) error {
-		if err := k.xor(out, plain); err != nil {
+	plain, sealed := sha256.New(), sha256.New()
+	var size int64
+	emit := func(out, in []byte) error {
+		if err := k.xor(out, in); err != nil {
 			return err
 		}
-		digest.Write(out)
+		size += int64(len(out))
+		sealed.Write(out)
 		_, err := dst.Write(out)
 		return err
 	}
+	result := func() Result {
+		return Result{[sha256.Size]byte(plain.Sum(nil)), [sha256.Size]byte(sealed.Sum(nil)), size}
+	}
 
 	var ring [4]chunk
-	c := &ring[0]
-	last, err := c.fill(src)
-	if err != nil {
-		return Result{}, err
-	}
-	if last {
-		plainSum := sha256.Sum256(c.data)
-		err := emit(c.data, c.data)
-		return Result{plainSum, [sha256.Size]byte(digest.Sum(nil)), int64(len(c.data))}, err
+	first := &ring[0]
+	for range serialChunks {
+		last, err := first.fill(src)
+		if err != nil {
+			return Result{}, err
+		}
+		plain.Write(first.data)
+		if err := emit(first.data, first.data); err != nil || last {
+			return result(), err
+		}
 	}
 
-	plain := newHasher(len(ring))
+	ahead := newHasher(plain, len(ring))
 	out := make([]byte, chunkSize)
-	var size int64
-	for i := 1; err == nil; i++ {
-		size += int64(len(c.data))
-		plain.add(c)
-		if err = emit(out[:len(c.data)], c.data); err != nil || last {
-			break
-		}
-		c = &ring[i%len(ring)]
+	var err error
+	for i, last := 0, false; err == nil && !last; i++ {
+		c := &ring[i%len(ring)]
 		c.hashing.Wait()
-		last, err = c.fill(src)
+		if last, err = c.fill(src); err == nil {
+			ahead.add(c)
+			err = emit(out[:len(c.data)], c.data)
+		}
 	}
-	return Result{plain.sum(), [sha256.Size]byte(digest.Sum(nil)), size}, err
+	ahead.wait()
+	return result(), err
 }
 
 // chunk is a piece of the plaintext.
@@ -242,22 +253,21 @@ func (c *chunk) fill(src io.Reader) (last bool, err error) {
 	return false, err
 }
 
-// hasher takes the SHA-256 of a sequence of chunks on a goroutine of its own.
+// hasher feeds chunks to a hash on a goroutine of its own.
 type hasher struct {
 	chunks chan *chunk
-	digest chan [sha256.Size]byte
+	done   chan struct{}
 }
 
 // newHasher starts a hasher that lets its caller be ahead by some chunks.
-func newHasher(ahead int) hasher {
-	h := hasher{make(chan *chunk, ahead), make(chan [sha256.Size]byte)}
+func newHasher(to hash.Hash, ahead int) hasher {
+	h := hasher{make(chan *chunk, ahead), make(chan struct{})}
 	go func() {
-		digest := sha256.New()
 		for c := range h.chunks {
-			digest.Write(c.data)
+			to.Write(c.data)
 			c.hashing.Done()
 		}
-		h.digest <- [sha256.Size]byte(digest.Sum(nil))
+		close(h.done)
 	}()
 	return h
 }
@@ -268,8 +278,8 @@ func (h hasher) add(c *chunk) {
 	h.chunks <- c
 }
 
-// sum ends the goroutine and returns the digest of all chunks.
-func (h hasher) sum() [sha256.Size]byte {
+// wait returns when all chunks are hashed and the goroutine has ended.
+func (h hasher) wait() {
 	close(h.chunks)
-	return <-h.digest
+	<-h.done
 }
