@@ -184,8 +184,16 @@ func declared(d ast.Decl) string {
 
 // functionName is Func or Type.Method.
 func functionName(fn *ast.FuncDecl) string {
+	if t := receiver(fn); t != "" {
+		return t + "." + fn.Name.Name
+	}
+	return fn.Name.Name
+}
+
+// receiver is the name of a method's type, "" for a function.
+func receiver(fn *ast.FuncDecl) string {
 	if fn.Recv == nil {
-		return fn.Name.Name
+		return ""
 	}
 	t := fn.Recv.List[0].Type
 	if star, ok := t.(*ast.StarExpr); ok {
@@ -195,7 +203,7 @@ func functionName(fn *ast.FuncDecl) string {
 		t = generic.X
 	}
 	if id, ok := t.(*ast.Ident); ok {
-		return id.Name + "." + fn.Name.Name
+		return id.Name
 	}
-	return fn.Name.Name
+	return ""
 }

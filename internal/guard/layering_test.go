@@ -172,6 +172,7 @@ func (p listed) name() string { return strings.TrimPrefix(p.ImportPath, module+"
 // list returns every package of the module.
 func list(t *testing.T, env ...string) []listed {
 	t.Helper()
+	watchTree(t)
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,GoFiles,CgoFiles,IgnoredGoFiles,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), env...)

@@ -17,6 +17,7 @@ var machinePath = regexp.MustCompile(`(?:^|[^\w.~})\]])/(?:work|root|home/\w+|Us
 // TestNoMachinePaths looks at every text file that is tracked or about to be:
 // what works in one checkout only has no place in any of them.
 func TestNoMachinePaths(t *testing.T) {
+	watchTree(t)
 	list := exec.CommandContext(t.Context(), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	list.Dir = root
 	out, err := list.Output()

@@ -9,6 +9,7 @@ import sys
 import zipfile
 
 import cbor2
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, keywrap, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -130,4 +131,7 @@ def main(bundle, release_key, manifest_key, *devices):
 if __name__ == "__main__":
     if len(sys.argv) < 4:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except InvalidSignature:
+        sys.exit("check.py: signature does not verify")

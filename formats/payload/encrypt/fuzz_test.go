@@ -76,7 +76,7 @@ func FuzzRoundTrip(f *testing.F) {
 	f.Fuzz(func(t *testing.T, image []byte, seed string, n uint8, piece uint16) {
 		step := int(piece / 2)
 		if piece%2 == 1 && len(image) > 0 { // over and over, so that short inputs reach the long path
-			image = bytes.Repeat(image, 1+(9*chunkSize)/len(image))
+			image = bytes.Repeat(image, 1+((serialChunks+2)*chunkSize)/len(image))
 			step += 1 << 10
 		}
 		var devices []Identity

@@ -2,14 +2,13 @@ package encrypt
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/aes"
 	"crypto/ecdh"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"sync"
 )
 
 // Result describes a sealed payload. Both digests belong into the signed
@@ -154,7 +153,8 @@ func (s *Sealer) Wipe() {
 }
 
 // Seal encrypts src to dst and hashes both sides of the cipher on the way. It
-// reads src once, to its end, and uses memory independent of its size.
+// reads src once, to its end, and uses memory independent of its size. It may
+// use src and dst at the same time, but neither after it has returned.
 //
 // A Sealer seals once, whether or not it succeeds, so that key and IV are never
 // used for a second payload; then and after Wipe the error wraps ErrSpent. It
@@ -174,112 +174,93 @@ func (s *Sealer) Seal(dst io.Writer, src io.Reader) (Result, error) {
 
 const (
 	// chunkSize is how much goes through seal in one step, in bytes.
-	chunkSize = 64 << 10
-	// serialChunks is how many chunks are done before the second goroutine
+	chunkSize = 32 << 10
+	// serialChunks is how many chunks are done before a second goroutine
 	// starts: it pays from about 200 KiB on.
-	serialChunks = 3
+	serialChunks = 6
+	// chunks is how many chunks the two goroutines pass around.
+	chunks = 8
 )
 
-// seal is Seal. Two SHA-256 are nearly all of its work, so in a long payload
-// the plaintext's runs on a goroutine of its own. That one may fall behind by
-// a small ring of chunks.
+// seal is Seal. Two SHA-256 are nearly all of its work. In a long payload they
+// run side by side: this goroutine reads and hashes the plaintext, another one
+// encrypts in place, hashes the ciphertext and writes it. A chunk belongs to
+// one of the two at a time.
 func (k *keystream) seal(dst io.Writer, src io.Reader) (Result, error) {
 	plain, sealed := sha256.New(), sha256.New()
 	var size int64
-	emit := func(out, in []byte) error {
-		if err := k.xor(out, in); err != nil {
+	read := func(chunk []byte) (n int, last bool, err error) {
+		if n, err = fill(chunk, src); err == io.EOF {
+			last, err = true, nil
+		}
+		plain.Write(chunk[:n])
+		size += int64(n)
+		return n, last, err
+	}
+	write := func(chunk []byte) error {
+		if err := k.xor(chunk, chunk); err != nil {
 			return err
 		}
-		size += int64(len(out))
-		sealed.Write(out)
-		_, err := dst.Write(out)
+		sealed.Write(chunk)
+		_, err := dst.Write(chunk)
 		return err
 	}
 	result := func() Result {
 		return Result{[sha256.Size]byte(plain.Sum(nil)), [sha256.Size]byte(sealed.Sum(nil)), size}
 	}
 
-	var ring [4]chunk
-	first := &ring[0]
+	chunk := make([]byte, chunkSize)
 	for range serialChunks {
-		last, err := first.fill(src)
-		if err != nil {
-			return Result{}, err
+		n, last, err := read(chunk)
+		if err == nil {
+			err = write(chunk[:n])
 		}
-		plain.Write(first.data)
-		if err := emit(first.data, first.data); err != nil || last {
+		if err != nil || last {
 			return result(), err
 		}
 	}
 
-	ahead := newHasher(plain, len(ring))
-	out := make([]byte, chunkSize)
-	var err error
-	for i, last := 0, false; err == nil && !last; i++ {
-		c := &ring[i%len(ring)]
-		c.hashing.Wait()
-		if last, err = c.fill(src); err == nil {
-			ahead.add(c)
-			err = emit(out[:len(c.data)], c.data)
+	// Neither channel ever blocks its sender: there are no more chunks.
+	full, free := make(chan []byte, chunks), make(chan []byte, chunks)
+	free <- chunk
+	for range chunks - 1 {
+		free <- make([]byte, chunkSize)
+	}
+	var writeErr error // of the writer, until it closes free
+	go func() {
+		defer close(free)
+		for chunk := range full {
+			if writeErr = write(chunk); writeErr != nil {
+				return
+			}
+			free <- chunk[:chunkSize]
+		}
+	}()
+	var readErr error
+	for chunk := range free {
+		n, last, err := read(chunk)
+		if readErr = err; err != nil {
+			break
+		}
+		full <- chunk[:n]
+		if last {
+			break
 		}
 	}
-	ahead.wait()
-	return result(), err
-}
-
-// chunk is a piece of the plaintext.
-type chunk struct {
-	data    []byte         // chunkSize bytes but for the last chunk
-	hashing sync.WaitGroup // held while a hasher reads data
-}
-
-// fill reads the next chunk and reports whether src is at its end. It does not
-// use io.ReadFull, which hides whether io.ErrUnexpectedEOF came from src: a
-// truncated source must not pass for a short one.
-func (c *chunk) fill(src io.Reader) (last bool, err error) {
-	if c.data == nil {
-		c.data = make([]byte, chunkSize)
+	close(full)
+	for range free { // until the writer has ended
 	}
-	n := 0
-	for n < chunkSize && err == nil {
+	return result(), cmp.Or(readErr, writeErr)
+}
+
+// fill reads until the chunk is full or src ends or fails. Unlike io.ReadFull
+// it tells a src that ends early from one that reports io.ErrUnexpectedEOF,
+// because it is truncated.
+func fill(chunk []byte, src io.Reader) (n int, err error) {
+	for n < len(chunk) && err == nil {
 		var m int
-		m, err = src.Read(c.data[n:])
+		m, err = src.Read(chunk[n:])
 		n += m
 	}
-	c.data = c.data[:n]
-	if err == io.EOF {
-		return true, nil
-	}
-	return false, err
-}
-
-// hasher feeds chunks to a hash on a goroutine of its own.
-type hasher struct {
-	chunks chan *chunk
-	done   chan struct{}
-}
-
-// newHasher starts a hasher that lets its caller be ahead by some chunks.
-func newHasher(to hash.Hash, ahead int) hasher {
-	h := hasher{make(chan *chunk, ahead), make(chan struct{})}
-	go func() {
-		for c := range h.chunks {
-			to.Write(c.data)
-			c.hashing.Done()
-		}
-		close(h.done)
-	}()
-	return h
-}
-
-// add hands a chunk over until c.hashing.Wait returns.
-func (h hasher) add(c *chunk) {
-	c.hashing.Add(1)
-	h.chunks <- c
-}
-
-// wait returns when all chunks are hashed and the goroutine has ended.
-func (h hasher) wait() {
-	close(h.chunks)
-	<-h.done
+	return n, err
 }

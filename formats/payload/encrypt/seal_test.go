@@ -93,7 +93,7 @@ func TestEphemeralRejection(t *testing.T) {
 func TestSealErrors(t *testing.T) {
 	_, to := recipient(t, "a")
 	broken := errors.New("broken")
-	long := 12*chunkSize + 1
+	long := 24*chunkSize + 1
 	for _, tt := range []struct {
 		name string
 		dst  io.Writer
@@ -108,8 +108,8 @@ func TestSealErrors(t *testing.T) {
 		{"long source is truncated", io.Discard, failAfter(long, io.ErrUnexpectedEOF), io.ErrUnexpectedEOF},
 		{"short payload, full disk", &fullWriter{0, broken}, io.LimitReader(ones{}, 100), broken},
 		{"full disk at the first chunk", &fullWriter{100, broken}, io.LimitReader(ones{}, int64(long)), broken},
-		{"full disk later", &fullWriter{11 * chunkSize, broken}, io.LimitReader(ones{}, int64(long)), broken},
-		{"full disk at the last chunk", &fullWriter{12 * chunkSize, broken}, io.LimitReader(ones{}, int64(long)), broken},
+		{"full disk later", &fullWriter{20 * chunkSize, broken}, io.LimitReader(ones{}, int64(long)), broken},
+		{"full disk at the last chunk", &fullWriter{24 * chunkSize, broken}, io.LimitReader(ones{}, int64(long)), broken},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left behind
@@ -211,7 +211,7 @@ func TestCounterBound(t *testing.T) {
 func TestSealSizes(t *testing.T) {
 	_, to := recipient(t, "a")
 	for _, size := range []int{0, 1, 15, 16, 17, chunkSize - 1, chunkSize, chunkSize + 1, serialChunks*chunkSize - 1,
-		serialChunks * chunkSize, serialChunks*chunkSize + 1, 4 * chunkSize, 12*chunkSize + 7} {
+		serialChunks * chunkSize, serialChunks*chunkSize + 1, (serialChunks + chunks) * chunkSize, 30*chunkSize + 7} {
 		image := make([]byte, size)
 		io.ReadFull(stream("image"), image)
 		for name, src := range map[string]io.Reader{
