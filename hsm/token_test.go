@@ -303,11 +303,15 @@ func TestPINIsTriedOnce(t *testing.T) {
 	if !token.Info().PINCountLow {
 		t.Error("the token did not count the try: is the flag read at all?")
 	}
-	token.Close()
-	if token := open(t, "lab"); token.pin.IsEmpty() {
+	if err := token.Close(); err != nil {
+		t.Error(err)
+	}
+	token = open(t, "lab")
+	if token.pin.IsEmpty() {
 		t.Error("the PIN is not kept")
-	} else if token.Close(); !token.pin.IsEmpty() {
-		t.Error("the PIN outlives Close")
+	}
+	if err := token.Close(); err != nil || !token.pin.IsEmpty() {
+		t.Errorf("the PIN outlives Close (%v)", err)
 	}
 }
 
@@ -358,7 +362,9 @@ func TestTwoTokensWithOneLabel(t *testing.T) {
 		if err == nil { // the twin has no user PIN
 			logins++
 			generate(t, token, "key") // crypto11 must find it by serial
-			token.Close()
+			if err := token.Close(); err != nil {
+				t.Error(err)
+			}
 		} else if !hasCode(err, pkcs11.CKR_USER_PIN_NOT_INITIALIZED) {
 			t.Error(err)
 		}
@@ -945,7 +951,9 @@ func BenchmarkOpen(b *testing.B) {
 	makeToken(b, "lab")
 	token := open(b, "lab")
 	key := generate(b, token, "key")
-	token.Close()
+	if err := token.Close(); err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
 		token, err := openWith(b, "lab", pinIs(userPIN))
 		if err != nil {

@@ -104,7 +104,7 @@ func lines(err error) []string {
 	var list []error
 	if r, ok := errors.AsType[*release.RejectedError](err); ok {
 		list = r.Failures
-	} else if joined, ok := err.(interface{ Unwrap() []error }); ok && isConfig(err) { //nolint:errorlint // only the outermost layer is a list
+	} else if joined, ok := err.(interface{ Unwrap() []error }); ok && isConfig(err) { // only the outermost layer is a list
 		list = joined.Unwrap()
 	}
 	if len(list) == 0 {

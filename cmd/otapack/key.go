@@ -136,7 +136,7 @@ func (a *app) createKey(ctx context.Context, cfg *config.Config, k config.Key, a
 	if err != nil {
 		return hsm.KeyInfo{}, err
 	}
-	defer t.Close() //nolint:errcheck // the key is made and verified by then
+	defer t.Close() // the key is made and verified by then
 	info, err := t.Generate(ctx, hsm.KeySpec{Label: uri.Object, ID: uri.ID, Algorithm: algorithm})
 	if err != nil {
 		return hsm.KeyInfo{}, err
@@ -147,7 +147,7 @@ func (a *app) createKey(ctx context.Context, cfg *config.Config, k config.Key, a
 // writeFile writes one new file; the same bytes again are fine.
 func writeFile(path string, data []byte) error {
 	set := atomicfile.NewSet(filepath.Dir(path))
-	defer set.Abort() //nolint:errcheck // nothing is left after Commit
+	defer set.Abort() // nothing is left after Commit
 	if err := set.Write(filepath.Base(path), data); err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (a *app) tokenKeys(ctx context.Context, cfg *config.Config, alias string) (
 	if err != nil {
 		return nil, err
 	}
-	defer t.Close() //nolint:errcheck // read only
+	defer t.Close() // read only
 	infos, err := t.Keys(ctx)
 	if err != nil {
 		return nil, err
@@ -335,7 +335,7 @@ func (a *app) publicKey(ctx context.Context, cfg *config.Config, alias string, f
 	if err != nil {
 		return sign.PublicKey{}, err
 	}
-	defer t.Close() //nolint:errcheck // read only
+	defer t.Close() // read only
 	infos, err := t.Keys(ctx)
 	if err != nil {
 		return sign.PublicKey{}, err
@@ -443,7 +443,7 @@ func (a *app) keyRecipient(private, public string) error {
 		}
 	}
 	set := atomicfile.NewSet(filepath.Dir(paths[0]))
-	defer set.Abort() //nolint:errcheck // nothing is left after Commit
+	defer set.Abort() // nothing is left after Commit
 	if err := set.WritePrivate(paths[0], secret); err != nil {
 		return err
 	}

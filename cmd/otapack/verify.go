@@ -167,7 +167,7 @@ func openInput(path string) (*os.File, int64, error) {
 		err = fmt.Errorf("not a regular file")
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, 0, inputError(path, err)
 	}
 	return f, info.Size(), nil

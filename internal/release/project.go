@@ -2,8 +2,10 @@ package release
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,7 +89,7 @@ func Open(cfg *config.Config) (*Project, error) {
 // Config returns the configuration.
 func (p *Project) Config() *config.Config { return p.cfg }
 
-// Keys returns the pinned public half of a key alias.
+// Key returns the pinned public half of a key alias.
 func (p *Project) Key(alias string) (sign.PublicKey, bool) {
 	k, ok := p.keys[alias]
 	return k, ok
@@ -197,7 +199,7 @@ func (p *Project) note(path string, data []byte) {
 
 // unwrapPath drops the path from an *fs.PathError: InputError has it already.
 func unwrapPath(err error) error {
-	if e, ok := err.(*os.PathError); ok { //nolint:errorlint // only the outermost layer has the path
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
 	}
 	return err

@@ -112,7 +112,7 @@ func (v *Verified) Write() error {
 		return err
 	}
 	set := atomicfile.NewSet(plan.outDir)
-	defer set.Abort() //nolint:errcheck // after Commit it does nothing, before it the first error counts
+	defer set.Abort() // after Commit it does nothing, before it the first error counts
 	if err := set.Write(v.record.Outputs[0].Path, v.signed.bundle); err != nil {
 		return err
 	}
