@@ -37,11 +37,11 @@ func newSigner(t testing.TB, key *ecdsa.PrivateKey) sign.Signer {
 // vectorSigner has the key that signed all published vectors.
 func vectorSigner(t testing.TB) sign.Signer {
 	t.Helper()
-	data, err := testvectors.Read("suit/libcsuit/trust_anchor_secp256r1.pem")
+	data, err := testvectors.Read("suit/manifest-37/private_key.pem")
 	if err != nil {
 		t.Fatal(err)
 	}
-	block, _ := pem.Decode(data) // it says EC PRIVATE KEY and is PKCS #8
+	block, _ := pem.Decode(data)
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		t.Fatal(err)
@@ -241,6 +241,26 @@ func (i *item) body() []byte {
 	return body
 }
 
+// offset returns where target stands in the encoding of i, -1 for nowhere.
+func (i *item) offset(target *item) int {
+	if i == target {
+		return 0
+	}
+	pos := len(i.encode()) - len(i.tail) - len(i.body())
+	for _, kid := range i.kids {
+		if o := kid.offset(target); o >= 0 {
+			return pos + o
+		}
+		pos += len(kid.encode())
+	}
+	return -1
+}
+
+// end returns the offset behind target, before its tail.
+func (i *item) end(target *item) int {
+	return i.offset(target) + len(target.encode()) - len(target.tail)
+}
+
 func (i *item) encode() []byte {
 	body, arg := i.body(), i.arg
 	switch i.major {
@@ -384,11 +404,8 @@ func wrap(content *item) *item     { return bin(content.encode()) }
 func tagged(n int, kid *item) *item {
 	return &item{major: majorTag, arg: uint64(n), kids: []*item{kid}}
 }
-func digestItem(b []byte) *item     { d := sha256.Sum256(b); return list(num(-16), bin(d[:])) }
 func header(pairs ...*item) *item   { return wrap(dict(pairs...)) }
 func protected(algorithm int) *item { return header(num(1), num(algorithm)) }
-func (i *item) first() *item        { return i.in().kids[0] }
-func (i *item) last() *item         { kids := i.in().kids; return kids[len(kids)-1] }
 func sized(n int) []byte            { return bytes.Repeat([]byte{1}, n) }
 func nested(depth int, i *item) *item {
 	for range depth {

@@ -299,7 +299,7 @@ func decodeRecord(message []byte) (Record, error) {
 
 	var rec Record
 	seen := 0
-	r.Map(8, func(k strictcbor.Key) {
+	r.Map(maxPairs, func(k strictcbor.Key) {
 		seen++
 		if k.IsText {
 			r.Fail(verdict.UnknownKey, "text key")
@@ -345,13 +345,16 @@ func decodeRecord(message []byte) (Record, error) {
 	if err := r.Err(); err != nil {
 		return Record{}, err
 	}
-	return rec, rec.Check()
+	if err := rec.Check(); err != nil {
+		return Record{}, err
+	}
+	return rec, nil
 }
 
 func readRecordComponent(r *strictcbor.Reader) RecordComponent {
 	var c RecordComponent
 	seen := 0
-	r.Map(4, func(k strictcbor.Key) {
+	r.Map(maxPairs, func(k strictcbor.Key) {
 		switch {
 		case !k.IsText && k.Int == componentRole:
 			c.Role = r.Text(1, maxName)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"path"
 	"reflect"
 	"testing"
 
@@ -283,20 +284,20 @@ func TestOutsideProfile(t *testing.T) {
 		"profile/C1-cose-sign1-small-map.hex":        verdict.WrongTag,
 		"profile/T1-nrf-two-hw-revs.hex":             verdict.UnknownCommand, // try-each
 		"profile/T2-nrf-ab-xip.hex":                  verdict.UnknownCommand,
-		"profile/T4-two-mcus-one-envelope.hex":       verdict.MissingParameter, // read as T3, the second component has no ciphertext
-		"profile/T5-nrf-plain-peer-version.hex":      verdict.UnknownParameter, // version
-		"libcsuit/suit_manifest_exp0.suit":           verdict.MissingKey,       // install
-		"libcsuit/suit_manifest_exp1.suit":           verdict.MissingKey,       // invoke
-		"libcsuit/suit_manifest_exp2A.suit":          verdict.MissingKey,
-		"libcsuit/suit_manifest_exp2B.suit":          verdict.MissingKey,
-		"libcsuit/suit_manifest_exp3.suit":           verdict.UnknownCommand, // try-each
-		"libcsuit/suit_manifest_exp4.suit":           verdict.MissingKey,
-		"libcsuit/suit_manifest_exp5.suit":           verdict.MissingKey,
+		"profile/T4-two-mcus-one-envelope.hex":       verdict.MissingParameter,   // read as T3, the second component has no ciphertext
+		"profile/T5-nrf-plain-peer-version.hex":      verdict.UnknownParameter,   // version
+		"libcsuit/suit_manifest_exp0.suit":           verdict.MissingKey,         // install
+		"libcsuit/suit_manifest_exp1.suit":           verdict.MissingKey,         // invoke
+		"libcsuit/suit_manifest_exp2A.suit":          verdict.UnknownManifestKey, // reference URI
+		"libcsuit/suit_manifest_exp2B.suit":          verdict.UnknownManifestKey,
+		"libcsuit/suit_manifest_exp3.suit":           verdict.UnknownCommand,   // try-each
+		"libcsuit/suit_manifest_exp4.suit":           verdict.WrongCount,       // three components
+		"libcsuit/suit_manifest_exp5.suit":           verdict.MissingParameter, // two images, no ciphertext
 		"negative/example0-esp256-bad-signature.hex": verdict.SignatureInvalid,
 	} {
 		t.Run(name, func(t *testing.T) {
 			read := testvectors.Hex
-			if name[len(name)-5:] == ".suit" {
+			if path.Ext(name) == ".suit" {
 				read = testvectors.Read
 			}
 			data, err := read("suit/" + name)

@@ -89,8 +89,12 @@ func (v Version) String() string {
 // MarshalText encodes as String does.
 func (v Version) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// UnmarshalText reads what ParseVersion reads.
+// UnmarshalText reads what ParseVersion reads, and nothing as the empty Version.
 func (v *Version) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*v = nil
+		return nil
+	}
 	w, err := ParseVersion(string(text))
 	if err == nil {
 		*v = w

@@ -185,7 +185,7 @@ func wantInert(t *testing.T, r *strictcbor.Reader) {
 		r.Null() || r.IsBytes() || r.IsText() || r.IsArray() || r.Raw(9) != nil || n != 0 || peeked || calls != 0 || nested.OK() || nested.Len() != 0 {
 		t.Error("a reader with an error goes on reading")
 	}
-	if r.Err() != before || r.Offset() != at {
+	if !errors.Is(r.Err(), before) || r.Offset() != at {
 		t.Errorf("a reader with an error moves from %d to %d, error %v to %v", at, r.Offset(), before, r.Err())
 	}
 }
