@@ -24,8 +24,13 @@ func (r Region) End() uint64 { return uint64(r.Base) + uint64(r.Size) }
 // Contains reports whether o lies inside r.
 func (r Region) Contains(o Region) bool { return o.Base >= r.Base && o.End() <= r.End() }
 
-// String formats as "0x0001c000-0x00083fff".
-func (r Region) String() string { return fmt.Sprintf("0x%08x-0x%08x", r.Base, r.End()-1) }
+// String names the first and the last address: "0x0001c000-0x00083fff".
+func (r Region) String() string {
+	if r.Size == 0 {
+		return fmt.Sprintf("0x%08x (empty)", r.Base)
+	}
+	return fmt.Sprintf("0x%08x-0x%08x", r.Base, r.End()-1)
+}
 
 // Chip is the profile of one MCU and of our bootloader on it: what a verifier
 // and a flash simulator need to know, as data.

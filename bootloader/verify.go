@@ -54,7 +54,7 @@ type Check struct {
 }
 
 // Trace lists the checks that were made, in order. It ends with the first that
-// failed.
+// failed, or before the first that could not be made.
 type Trace []Check
 
 // Device is the state of one device as far as its bootloader looks at it.
@@ -101,20 +101,24 @@ func (v *Verified) Complete() bool { return v.complete }
 // not known: the payload cannot be read, ctx is done, no keys are configured.
 func Verify(ctx context.Context, device Device, envelope []byte, payload Payload, o Options) (*Verified, Trace, error) {
 	b := boot{ctx: ctx, device: device, data: envelope, payload: payload, options: o}
+	if b.device.Trust == nil {
+		b.device.Trust = &sign.TrustSet{} // trusts nobody
+	}
 	defer b.wipe()
 	trace := make(Trace, 0, len(device.Chip.Steps))
 	complete := true
 	for _, step := range device.Chip.Steps {
 		status, err := b.run(step)
-		check := Check{Step: step, Status: status}
 		if err != nil {
-			check.Status, check.Reason, check.Detail = Failed, verdict.Of(err), err.Error()
-			return nil, append(trace, check), fmt.Errorf("%s: %w", step, err)
+			if reason := verdict.Of(err); reason != "" {
+				trace = append(trace, Check{step, Failed, reason, err.Error()})
+			}
+			return nil, trace, fmt.Errorf("%s: %w", step, err)
 		}
 		complete = complete && status != NotRun
-		trace = append(trace, check)
+		trace = append(trace, Check{Step: step, Status: status})
 	}
-	if b.verified == nil || !b.hashed {
+	if b.verified == nil || !b.hashed || !b.looked {
 		return nil, trace, fmt.Errorf("bootloader: profile %q does not check signature and payload", device.Chip.Name)
 	}
 	return &Verified{manifest: b.verified, complete: complete}, trace, nil
@@ -134,6 +138,7 @@ type boot struct {
 	header    encrypt.Header
 	key       *encrypt.ContentKey
 	hashed    bool // the payload, plain or encrypted, is the one that was signed
+	looked    bool // the image step came, and passed or was to be left out
 }
 
 func (b *boot) wipe() {
@@ -212,11 +217,15 @@ func (b *boot) checkCiphertext() (Status, error) {
 	if !m.Encrypted {
 		return NotApplicable, nil
 	}
+	install, err := b.verified.Install()
+	if err != nil {
+		return Failed, err
+	}
 	got, err := b.digest(b.received())
 	if err != nil {
 		return Failed, err
 	}
-	if want := m.Install.Ciphertext.Digest; subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+	if want := install.Ciphertext.Digest; subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 		return Failed, verdict.New(verdict.CiphertextDigestMismatch, "payload", "SHA-256 %s, signed %s", got, want)
 	}
 	b.hashed = true
@@ -233,7 +242,11 @@ func (b *boot) unwrap() (Status, error) {
 	case b.device.Identity == nil:
 		return Failed, verdict.New(verdict.RecipientKeyMissing, "payload", "encrypted, and the device has no key")
 	}
-	b.header = Header(*m.Install.Encryption)
+	install, err := b.verified.Install()
+	if err != nil {
+		return Failed, err
+	}
+	b.header = Header(*install.Encryption)
 	key, err := b.device.Identity.Unwrap(b.header)
 	switch {
 	case errors.Is(err, encrypt.ErrEphemeralKey):
@@ -252,6 +265,7 @@ func (b *boot) checkImage() (Status, error) {
 	image := b.received()
 	if m.Encrypted {
 		if b.options.WithoutDecryption {
+			b.looked = true
 			return NotRun, nil
 		}
 		if b.key == nil || !b.hashed {
@@ -269,7 +283,7 @@ func (b *boot) checkImage() (Status, error) {
 	if subtle.ConstantTimeCompare(got[:], m.Image.Digest[:]) != 1 {
 		return Failed, verdict.New(verdict.ImageDigestMismatch, "image", "SHA-256 %s, signed %s", got, m.Image.Digest)
 	}
-	b.hashed = true
+	b.hashed, b.looked = true, true
 	return Passed, nil
 }
 
@@ -280,10 +294,12 @@ func (b *boot) received() io.Reader { return io.NewSectionReader(b.payload, 0, b
 func (b *boot) digest(r io.Reader) (manifest.Digest, error) {
 	h := sha256.New()
 	n, err := io.CopyBuffer(hashWriter{b.ctx, h}, struct{ io.Reader }{r}, make([]byte, 32<<10))
-	if err != nil {
+	switch {
+	case errors.Is(err, encrypt.ErrTooLong): // the signed IV leaves too few counter blocks
+		return manifest.Digest{}, verdict.Wrap(err, verdict.TooLarge, "payload")
+	case err != nil:
 		return manifest.Digest{}, fmt.Errorf("bootloader: payload: %w", err)
-	}
-	if n != b.payload.Size {
+	case n != b.payload.Size:
 		return manifest.Digest{}, verdict.New(verdict.PayloadTruncated, "payload", "%d of %d bytes", n, b.payload.Size)
 	}
 	return manifest.Digest(h.Sum(nil)), nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/otapack/otapack/hsm"
 	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/internal/release"
 )
@@ -33,7 +34,7 @@ const defaultConfig = "otapack.yaml"
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "otapack <command>",
+		Use:   "otapack",
 		Short: "Sign firmware releases for devices with more than one microcontroller",
 		Long: `otapack builds, signs and verifies firmware releases for devices with more than
 one microcontroller. Signing keys stay in a PKCS#11 token; every release is
@@ -41,11 +42,12 @@ checked by the reference bootloaders of all its chips before it is signed, and
 again before it is written.`,
 		Example: `  otapack release --version 1.4.2
   otapack verify dist/1.4.2/toothbrush-1.4.2.ota`,
-		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	group(root)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := root.PersistentFlags()
 	f.StringVarP(&a.configPath, "config", "c", defaultConfig, "project `file`")
@@ -57,10 +59,27 @@ again before it is written.`,
 	f.BoolVar(&a.allowFinalTry, "allow-final-try", false, "log in even if one more wrong PIN would lock the token")
 	root.AddCommand(a.initCommand(), a.keyCommand(), a.releaseCommand(), a.verifyCommand(), a.inspectCommand(), a.versionCommand())
 	root.AddCommand(helpTopics()...)
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
-		wrapArgs(c)
+		switch c.Name() {
+		case "completion":
+			group(c)
+		case "help":
+			c.Args = helpArgs
+		}
 	}
+	wrapArgs(root)
 	return root
+}
+
+// helpArgs refuses to explain what does not exist.
+func helpArgs(cmd *cobra.Command, args []string) error {
+	about, rest, err := cmd.Root().Find(args)
+	if err != nil || len(rest) == 0 {
+		return err
+	}
+	return unknownCommand(about, rest[0])
 }
 
 // wrapArgs turns complaints about arguments into usage errors.
@@ -81,18 +100,23 @@ func wrapArgs(c *cobra.Command) {
 // group makes a command that only holds others: without one of them, or with a
 // word that is none of them, it is a usage error.
 func group(c *cobra.Command) *cobra.Command {
-	c.Args = cobra.ArbitraryArgs
-	c.RunE = func(cmd *cobra.Command, args []string) error {
+	c.SuggestionsMinimumDistance = 2
+	c.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return cmd.Help()
+			return nil
 		}
-		err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			err = fmt.Errorf("%w (did you mean %s?)", err, strings.Join(near, ", "))
-		}
-		return usageError{err}
+		return unknownCommand(cmd, args[0])
 	}
+	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return c
+}
+
+func unknownCommand(parent *cobra.Command, word string) error {
+	err := fmt.Errorf("unknown command %q for %q", word, parent.CommandPath())
+	if near := parent.SuggestionsFor(word); len(near) > 0 {
+		err = fmt.Errorf("%w (did you mean %s?)", err, strings.Join(near, " or "))
+	}
+	return err
 }
 
 // say writes a line for people.
@@ -108,6 +132,11 @@ func (a *app) result(v any, text string) error {
 		_, err := io.WriteString(a.stdout, text)
 		return err
 	}
+	return a.encode(v)
+}
+
+// encode writes one JSON object on a line of its own.
+func (a *app) encode(v any) error {
 	e := json.NewEncoder(a.stdout)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
@@ -119,7 +148,28 @@ func (a *app) loadConfig() (*config.Config, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %w", errNoConfig, &release.InputError{Path: a.configPath, Err: fs.ErrNotExist})
 	}
-	return cfg, err
+	if err != nil {
+		return nil, err
+	}
+	return cfg, checkURIs(cfg)
+}
+
+// checkURIs finds URIs that cannot be used before a token is wanted: config
+// only looks for what must not stand in the file.
+func checkURIs(cfg *config.Config) error {
+	var errs []error
+	check := func(path, uri string) {
+		if _, err := hsm.ParseURI(uri); err != nil && uri != "" {
+			errs = append(errs, cfg.Errorf(path, "%v", err))
+		}
+	}
+	for _, t := range cfg.HSM.Tokens {
+		check("hsm.tokens."+t.Name+".uri", t.URI)
+	}
+	for _, k := range cfg.Keys {
+		check("keys."+k.Name+".uri", k.URI)
+	}
+	return errors.Join(errs...)
 }
 
 // openProject reads the project file and the public keys that it names.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -76,10 +75,10 @@ func (a *app) fail(err error) int {
 		if p, ok := errors.AsType[*release.PolicyError](err); ok {
 			f.Findings = p.Findings
 		}
-		if r, ok := errors.AsType[reportError](err); ok {
+		if r, ok := errors.AsType[reportError](err); ok && r.report.ReleaseID != "" { // else nothing was found out
 			f.Report = r.report
 		}
-		if e := json.NewEncoder(a.stdout).Encode(f); e != nil {
+		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
 		}
 	}
@@ -92,29 +91,23 @@ func (a *app) fail(err error) int {
 	return exit
 }
 
-// lines splits an error that is several into one line each.
+// lines splits an error that is several into one line each. Joined errors, as
+// those of a project file, have their lines already.
 func lines(err error) []string {
+	var out []string
 	if p, ok := errors.AsType[*release.PolicyError](err); ok {
-		var out []string
 		for _, f := range p.Findings {
 			out = append(out, f.String())
 		}
 		return out
 	}
-	var list []error
 	if r, ok := errors.AsType[*release.RejectedError](err); ok {
-		list = r.Failures
-	} else if joined, ok := err.(interface{ Unwrap() []error }); ok && isConfig(err) { // only the outermost layer is a list
-		list = joined.Unwrap()
+		for _, e := range r.Failures {
+			out = append(out, e.Error())
+		}
+		return out
 	}
-	if len(list) == 0 {
-		return []string{err.Error()}
-	}
-	out := make([]string, len(list))
-	for i, e := range list {
-		out[i] = e.Error()
-	}
-	return out
+	return strings.Split(err.Error(), "\n")
 }
 
 func isConfig(err error) bool { _, ok := errors.AsType[*config.Error](err); return ok }
@@ -143,12 +136,25 @@ var classes = []struct {
 	{[]error{hsm.ErrModule}, "module", exitHSM},
 	{[]error{hsm.ErrNoCgo}, "no-pkcs11", exitHSM},
 	{[]error{hsm.ErrUnavailable, hsm.ErrClosed}, "hsm-unavailable", exitHSM},
-	{[]error{atomicfile.ErrExists, release.ErrExists, release.ErrChanged, fs.ErrExist}, "output-exists", exitExists},
+	{[]error{release.ErrExists}, "version-exists", exitExists},
+	{[]error{release.ErrChanged}, "output-changed", exitExists},
+	{[]error{atomicfile.ErrExists, fs.ErrExist}, "output-exists", exitExists},
 }
+
+// Codes that neither classes nor package verdict has.
+const (
+	codeUsage     = "usage"
+	codeConfig    = "config"
+	codeInput     = "input"
+	codeMissing   = "file-missing"
+	codeCurve     = "wrong-curve"
+	codeHSM       = "hsm-error"
+	codeException = "error"
+)
 
 func classify(err error) (code string, exit int) {
 	if _, ok := errors.AsType[usageError](err); ok {
-		return "usage", exitUsage
+		return codeUsage, exitUsage
 	}
 	for _, c := range classes {
 		for _, target := range c.errs {
@@ -157,29 +163,33 @@ func classify(err error) (code string, exit int) {
 			}
 		}
 	}
-	if isConfig(err) || errors.Is(err, errNoConfig) {
-		return "config", exitInput
+	_, isInput := errors.AsType[*release.InputError](err)
+	wrongCurve := errors.Is(err, sign.ErrCurve) || errors.Is(err, encrypt.ErrCurve)
+	switch reason := verdict.Of(err); {
+	case (isConfig(err) || isInput) && wrongCurve:
+		return codeCurve, exitInput
+	case isConfig(err) || errors.Is(err, errNoConfig):
+		return codeConfig, exitInput
+	case isInput && reason != "":
+		return string(reason), exitInput
+	case isInput && errors.Is(err, fs.ErrNotExist):
+		return codeMissing, exitInput
+	case isInput:
+		return codeInput, exitInput
 	}
 	if p, ok := errors.AsType[*release.PolicyError](err); ok {
 		return string(p.Findings[0].Reason), exitPolicy
 	}
-	reason := verdict.Of(err)
-	if _, ok := errors.AsType[*release.InputError](err); ok {
-		if reason == "" {
-			reason = "input"
-		}
-		return string(reason), exitInput
-	}
-	if reason != "" {
+	if reason := verdict.Of(err); reason != "" {
 		return string(reason), exitVerify
 	}
 	if errors.Is(err, sign.ErrSignature) {
 		return string(verdict.SignatureInvalid), exitVerify
 	}
 	if _, ok := errors.AsType[hsm.CallError](err); ok {
-		return "hsm-error", exitHSM
+		return codeHSM, exitHSM
 	}
-	return "error", exitError
+	return codeException, exitError
 }
 
 // hints say what to do next, by code.
@@ -189,17 +199,27 @@ var hints = map[string]string{
 	"pin-locked":                           "the token's security officer has to reset the user PIN",
 	"pin-final-try":                        "make sure that the PIN is right, then pass --allow-final-try",
 	"pin-file":                             "the PIN file must hold the PIN alone and be readable by its owner only (chmod 600)",
-	"token-not-found":                      "otapack key ls shows the tokens and keys that the module has; SoftHSM looks where SOFTHSM2_CONF points",
+	"token-not-found":                      "name one of the tokens that the module has, or make one with otapack init --dev-token; SoftHSM looks where SOFTHSM2_CONF points",
+	"module":                               "name the module of your HSM in hsm.module or OTAPACK_PKCS11_MODULE; the one of SoftHSM is in the Debian package softhsm2",
 	"token-ambiguous":                      "name the token by its serial in otapack.yaml: pkcs11:serial=…",
 	"key-not-found":                        "otapack key ls shows what is on the token; otapack key create makes the key",
 	"key-ambiguous":                        "add the id to the key's URI in otapack.yaml",
 	"key-mismatch":                         "the key on the token is not the one in the public key file; never replace a pinned key without knowing why it differs",
 	"key-exists":                           "a key is never overwritten; choose another label, or use the existing key with otapack key export --from-token",
 	"no-pkcs11":                            "build otapack with cgo (CGO_ENABLED=1 and a C compiler)",
-	"output-exists":                        "a version is released once; choose another --version",
-	string(verdict.SequenceRollback):       "devices refuse it; leave --sequence out to get the next number, or pass a higher one",
+	"version-exists":                       "a version is released once; choose another --version",
+	"output-changed":                       "restore the file from a copy, or remove the whole directory and release again",
+	"output-exists":                        "an existing file is never overwritten; choose another name, or move it away",
+	codeUsage:                              "otapack help lists the commands, otapack help <command> its flags",
+	codeCurve:                              "the bootloaders take P-256 keys only: otapack key create makes signing keys, otapack key recipient a device key for the bench",
+	string(verdict.SequenceRollback):       "devices that have a newer release refuse this one",
 	string(verdict.ClassMismatch):          "the devices' model and hardware revision are set per component in otapack.yaml",
 	string(verdict.ProductMismatch):        "is this the right otapack.yaml? pass it with --config",
+	string(verdict.VendorMismatch):         "is this the right otapack.yaml? pass it with --config",
+	string(verdict.ComponentsMismatch):     "is this the right otapack.yaml? pass it with --config",
+	string(verdict.BundleNotZip):           "a bundle is the .ota file that otapack release writes",
+	string(verdict.BundleTruncated):        "the file is incomplete: fetch it again",
+	string(verdict.BundleChecksum):         "the file was damaged on the way: fetch it again",
 	string(verdict.ImageExceedsBank):       "the image does not fit the device; components.<name>.bank describes another flash layout",
 	string(verdict.ImageOutsideBank):       "link the image for the start of the bank, or describe your flash layout with components.<name>.bank",
 	string(verdict.TransitionNotAllowed):   "test that combination on a device, then list it under allowed-versions, or change install-order",
@@ -214,17 +234,14 @@ var hints = map[string]string{
 }
 
 func hintFor(err error, code string) string {
+	policy, _ := errors.AsType[*release.PolicyError](err)
 	switch {
+	case policy != nil && code == string(verdict.SequenceRollback):
+		return "leave --sequence out to get the next number, or pass a higher one"
 	case errors.Is(err, errNoConfig):
 		return "pass --config, or make a starter file with otapack init"
 	case errors.Is(err, errNoModule):
 		return "set hsm.module in otapack.yaml or OTAPACK_PKCS11_MODULE in the environment"
-	case errors.Is(err, hsm.ErrPINValue):
-		return "a PIN never stands in a URI; use pin.file, --pin-file or the prompt"
-	case errors.Is(err, release.ErrChanged):
-		return "restore the file from a copy, or remove the whole directory and release again"
-	case errors.Is(err, encrypt.ErrCurve), errors.Is(err, sign.ErrCurve):
-		return "devices use P-256 keys: openssl ecparam -name prime256v1 -genkey -noout"
 	case isMissingKeyFile(err):
 		return "otapack key create makes signing keys, otapack key recipient a device key for the bench"
 	}

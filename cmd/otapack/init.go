@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -105,16 +104,12 @@ func (a *app) makeDevToken(ctx context.Context, cfg *config.Config) (string, err
 	if uri.Token == "" || t.PINFile == "" {
 		return "", cfg.Errorf(path, "a development token needs a label (pkcs11:token=…) and a pin.file")
 	}
+	made := os.Getenv(envSoftHSM) // modulePath sets it
 	dir, err := filepath.Abs(cfg.Resolve(devTokenDir))
 	if err != nil {
 		return "", err
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "tokens"), 0o700); err != nil {
-		return "", err
-	}
-	conf := fmt.Sprintf("directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", filepath.Join(dir, "tokens"))
-	// Rewritten each time: the folder may have been moved.
-	if err := os.WriteFile(filepath.Join(dir, "softhsm2.conf"), []byte(conf), 0o600); err != nil {
 		return "", err
 	}
 	if err := os.WriteFile(filepath.Join(dir, ".gitignore"), []byte("*\n"), 0o600); err != nil {
@@ -143,7 +138,10 @@ func (a *app) makeDevToken(ctx context.Context, cfg *config.Config) (string, err
 	case err != nil:
 		return "", err
 	default:
-		a.say("made token %s in %s, PIN in %s", uri.Token, relative(dir), t.PINFile)
+		if made == "" {
+			made = relative(dir)
+		}
+		a.say("made token %s in %s, PIN in %s", uri.Token, made, t.PINFile)
 	}
 	return uri.String(), nil
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
@@ -283,8 +285,8 @@ func (r *recordView) print(line func(name, format string, args ...any)) {
 	line("vendor id", "%s", r.VendorID)
 	for _, c := range r.Components {
 		line("component", "%s %s, manifest %s", c.Role, c.Version, c.ManifestDigest)
-		for peer, v := range c.Requires {
-			line("", "needs %s %s or later", peer, v)
+		for _, peer := range slices.Sorted(maps.Keys(c.Requires)) {
+			line("", "needs %s %s or later", peer, c.Requires[peer])
 		}
 	}
 	line("install order", "%s", strings.Join(r.InstallOrder, ", "))

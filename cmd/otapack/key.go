@@ -6,7 +6,10 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -66,7 +69,20 @@ type keyResult struct {
 	KeyID      string          `json:"key_id,omitempty"`
 	Private    hsm.State       `json:"private"`
 	Pinned     string          `json:"pinned,omitempty"` // file, or "differs from <file>"
-	Attributes *hsm.Attributes `json:"attributes,omitempty"`
+	Attributes keyAttributes   `json:"attributes"`
+}
+
+// keyAttributes is hsm.Attributes with the names that JSON has.
+type keyAttributes struct {
+	Local            hsm.State `json:"local"`
+	Sensitive        hsm.State `json:"sensitive"`
+	AlwaysSensitive  hsm.State `json:"always_sensitive"`
+	Extractable      hsm.State `json:"extractable"`
+	NeverExtractable hsm.State `json:"never_extractable"`
+	Sign             hsm.State `json:"sign"`
+	Decrypt          hsm.State `json:"decrypt"`
+	Unwrap           hsm.State `json:"unwrap"`
+	Derive           hsm.State `json:"derive"`
 }
 
 type keysResult struct {
@@ -75,7 +91,7 @@ type keysResult struct {
 }
 
 func newKeyResult(k hsm.KeyInfo) keyResult {
-	r := keyResult{Label: k.Label, URI: k.URI.String(), Curve: k.Curve, Private: k.Private, Attributes: &k.Attributes}
+	r := keyResult{Label: k.Label, URI: k.URI.String(), Curve: k.Curve, Private: k.Private, Attributes: keyAttributes(k.Attributes)}
 	if k.Algorithm.Valid() {
 		r.Algorithm = k.Algorithm.String()
 	}
@@ -127,10 +143,13 @@ func (a *app) createKey(ctx context.Context, cfg *config.Config, k config.Key, a
 	if err != nil {
 		return hsm.KeyInfo{}, err
 	}
-	// Claim the public file first: a key on the token without it is half a key.
+	// Look at the public file first: a key on the token without it is half a key.
 	file := cfg.Resolve(k.Public)
-	if existing, err := readInput(file, maxIdentity); err == nil {
-		return hsm.KeyInfo{}, fmt.Errorf("%d bytes in %s already: %w", len(existing), k.Public, &atomicfile.ExistsError{Path: file})
+	switch _, err := os.Lstat(file); {
+	case err == nil:
+		return hsm.KeyInfo{}, fmt.Errorf("its public half %s: %w", k.Public, fs.ErrExist)
+	case !errors.Is(err, fs.ErrNotExist):
+		return hsm.KeyInfo{}, inputError(k.Public, err)
 	}
 	t, err := a.openToken(ctx, cfg, k.Token, true)
 	if err != nil {
@@ -177,6 +196,9 @@ func (a *app) keyList(ctx context.Context, tokens []string) error {
 	}
 	result := keysResult{Schema: "otapack.key-ls/1", Keys: []keyResult{}}
 	for _, alias := range tokens {
+		if _, ok := cfg.Token(alias); !ok {
+			return usagef("%s has no token %q", cfg.File(), alias)
+		}
 		keys, err := a.tokenKeys(ctx, cfg, alias)
 		if err != nil {
 			return fmt.Errorf("token %s: %w", alias, err)

@@ -61,14 +61,30 @@ func modulePath(cfg *config.Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	conf := cfg.Resolve(filepath.Join(devTokenDir, "softhsm2.conf"))
-	if _, err := os.Stat(conf); err == nil && os.Getenv(envSoftHSM) == "" {
-		if conf, err = filepath.Abs(conf); err != nil {
-			return "", err
-		}
-		return module, os.Setenv(envSoftHSM, conf)
+	dir, err := filepath.Abs(cfg.Resolve(devTokenDir))
+	if err != nil {
+		return "", err
 	}
-	return module, nil
+	if _, err := os.Stat(filepath.Join(dir, "tokens")); err != nil || os.Getenv(envSoftHSM) != "" {
+		return module, nil
+	}
+	conf, err := writeSoftHSMConf(dir)
+	if err != nil {
+		return "", err
+	}
+	return module, os.Setenv(envSoftHSM, conf)
+}
+
+// writeSoftHSMConf makes SoftHSM's configuration name the tokens beside it.
+// SoftHSM wants an absolute path, so a project that was copied or moved would
+// otherwise sign with the tokens of the place it came from.
+func writeSoftHSMConf(dir string) (path string, err error) {
+	path = filepath.Join(dir, "softhsm2.conf")
+	want := fmt.Appendf(nil, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", filepath.Join(dir, "tokens"))
+	if have, err := os.ReadFile(path); err == nil && string(have) == string(want) {
+		return path, nil
+	}
+	return path, os.WriteFile(path, want, 0o600)
 }
 
 // pinSource finds the PIN of a token. The first source that is set wins; if it
@@ -93,17 +109,17 @@ func (a *app) pinSource(cfg *config.Config, t config.Token, uri hsm.URI) hsm.PIN
 			a.say("token %s: enter the PIN on the PIN pad", info.Label)
 			return hsm.PIN{}, nil
 		case a.noInput:
-			return hsm.PIN{}, fmt.Errorf("token %s needs a PIN and prompting is off: %w", info.Label, hsm.ErrPINRequired)
+			return hsm.PIN{}, fmt.Errorf("%w, and --no-input rules out asking for it", hsm.ErrPINRequired)
 		}
 		pin, err := term.ReadSecret(ctx, fmt.Sprintf("PIN for token %s: ", info.Label))
 		if errors.Is(err, term.ErrNoTerminal) {
-			return hsm.PIN{}, fmt.Errorf("token %s needs a PIN and there is no terminal to ask at: %w", info.Label, hsm.ErrPINRequired)
+			return hsm.PIN{}, fmt.Errorf("%w, and there is no terminal to ask at", hsm.ErrPINRequired)
 		}
 		if err != nil {
 			return hsm.PIN{}, err
 		}
 		if len(pin) == 0 {
-			return hsm.PIN{}, fmt.Errorf("token %s: empty PIN: %w", info.Label, hsm.ErrPINRequired)
+			return hsm.PIN{}, fmt.Errorf("%w, and nothing was typed", hsm.ErrPINRequired)
 		}
 		return hsm.NewPIN(pin), nil
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/internal/release"
 	"github.com/otapack/otapack/internal/term"
+	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign"
 )
 
@@ -47,6 +48,9 @@ version with other inputs is refused.`,
 			}
 			if o.Version == "" {
 				return usagef("--version is missing")
+			}
+			if _, err := manifest.ParseVersion(o.Version); err != nil {
+				return usagef("--version: %w", err)
 			}
 			return a.release(cmd.Context(), o)
 		},
@@ -86,7 +90,7 @@ func (a *app) release(ctx context.Context, o releaseOptions) error {
 		return err
 	}
 	if existing != nil {
-		return a.unchanged(ctx, project, plan, *existing)
+		return a.unchanged(ctx, project, plan, *existing, o.dryRun)
 	}
 	if err := plan.Lint(); err != nil {
 		return err
@@ -105,6 +109,7 @@ func (a *app) release(ctx context.Context, o releaseOptions) error {
 	}
 	a.say("rehearsed with throwaway keys: %d of %d components accepted by their bootloaders", len(draft.Record().Components), len(draft.Record().Components))
 	if o.dryRun {
+		a.say("dry run: nothing signed, nothing written")
 		return a.result(released{draft.Record(), "dry-run", ""}, "")
 	}
 	signed, err := a.sign(ctx, project, rehearsed)
@@ -145,7 +150,7 @@ func (a *app) sayBuilt(r release.Record) {
 
 // unchanged answers for a version that was released before from the same
 // inputs, after verifying it once more.
-func (a *app) unchanged(ctx context.Context, project *release.Project, plan *release.Plan, r release.Record) error {
+func (a *app) unchanged(ctx context.Context, project *release.Project, plan *release.Plan, r release.Record, dryRun bool) error {
 	f, err := os.Open(filepath.Join(plan.OutDir(), r.Outputs[0].Path))
 	if err != nil {
 		return err
@@ -154,7 +159,13 @@ func (a *app) unchanged(ctx context.Context, project *release.Project, plan *rel
 	if _, _, err := project.VerifyBundle(ctx, f, r.Outputs[0].Size, release.VerifyOptions{MinSequence: r.Sequence}); err != nil {
 		return err
 	}
-	a.say("%s %s was released before from the same inputs; verified again, nothing written", r.Product, r.Version)
+	a.say("%s %s was released before from the same inputs and verifies", r.Product, r.Version)
+	if last := project.Config().Output.LastRelease; plan.Behind(r) && !dryRun {
+		if err := plan.CatchUp(r); err != nil {
+			return err
+		}
+		a.say("%s did not know it: corrected", last)
+	}
 	return a.result(released{r, "unchanged", plan.OutDir()}, outputs(plan, r))
 }
 
@@ -188,8 +199,9 @@ func (a *app) sign(ctx context.Context, project *release.Project, r *release.Reh
 		signers[s.Public().ID()] = s
 	}
 	a.say("signing %d requests with %d keys", len(r.Requests()), len(keys))
-	progress := term.StartProgress(os.Stderr, "waiting for the token")
-	defer progress.Stop()
+	if !a.quiet {
+		defer term.StartProgress(os.Stderr, "waiting for the token").Stop()
+	}
 	return r.Sign(ctx, signers)
 }
 
