@@ -15,9 +15,9 @@ import (
 func BenchmarkSeal(b *testing.B) {
 	var key [keySize]byte
 	iv := make([]byte, aes.BlockSize)
-	for _, size := range []int{1 << 10, 64 << 10, 192<<10 - 1, 256 << 10, 1 << 20, 64 << 20} {
+	for _, size := range []int{1 << 10, 64 << 10, 256<<10 - 1, 1 << 20, 64 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			image := bytes.NewReader(make([]byte, size))
+			image := make([]byte, size)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -26,8 +26,7 @@ func BenchmarkSeal(b *testing.B) {
 					b.Fatal(err)
 				}
 				s := Sealer{stream: stream}
-				image.Seek(0, io.SeekStart)
-				if _, err := s.Seal(io.Discard, image); err != nil {
+				if _, err := s.Seal(io.Discard, bytes.NewReader(image)); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -40,13 +39,12 @@ func BenchmarkOpen(b *testing.B) {
 	const size = 1 << 20
 	h := Header{Algorithm: A128CTR, IV: make([]byte, aes.BlockSize)}
 	key := &ContentKey{key: new([keySize]byte)}
-	sealed := bytes.NewReader(make([]byte, size))
+	sealed := make([]byte, size)
 	buf := make([]byte, 16<<10)
 	b.SetBytes(size)
 	b.ReportAllocs()
 	for b.Loop() {
-		sealed.Seek(0, io.SeekStart)
-		r, err := NewReader(sealed, h, key)
+		r, err := NewReader(bytes.NewReader(sealed), h, key)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -253,7 +253,7 @@ func TestOpenErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := io.ReadAll(r); err != io.ErrUnexpectedEOF || len(b) != 10 {
+	if b, err := io.ReadAll(r); !errors.Is(err, io.ErrUnexpectedEOF) || len(b) != 10 {
 		t.Errorf("truncated source: %d bytes, %v", len(b), err)
 	}
 }

@@ -176,8 +176,8 @@ const (
 	// chunkSize is how much goes through seal in one step, in bytes.
 	chunkSize = 32 << 10
 	// serialChunks is how many chunks are done before a second goroutine
-	// starts: it pays from about 200 KiB on.
-	serialChunks = 6
+	// starts: payloads below 256 KiB are done sooner without it.
+	serialChunks = 8
 	// chunks is how many chunks the two goroutines pass around.
 	chunks = 8
 )
@@ -190,9 +190,7 @@ func (k *keystream) seal(dst io.Writer, src io.Reader) (Result, error) {
 	plain, sealed := sha256.New(), sha256.New()
 	var size int64
 	read := func(chunk []byte) (n int, last bool, err error) {
-		if n, err = fill(chunk, src); err == io.EOF {
-			last, err = true, nil
-		}
+		n, last, err = fill(chunk, src)
 		plain.Write(chunk[:n])
 		size += int64(n)
 		return n, last, err
@@ -253,14 +251,19 @@ func (k *keystream) seal(dst io.Writer, src io.Reader) (Result, error) {
 	return result(), cmp.Or(readErr, writeErr)
 }
 
-// fill reads until the chunk is full or src ends or fails. Unlike io.ReadFull
-// it tells a src that ends early from one that reports io.ErrUnexpectedEOF,
-// because it is truncated.
-func fill(chunk []byte, src io.Reader) (n int, err error) {
-	for n < len(chunk) && err == nil {
-		var m int
-		m, err = src.Read(chunk[n:])
+// fill reads until the chunk is full or src is at its end, which it reports.
+// Unlike io.ReadFull it tells that from an io.ErrUnexpectedEOF of src: a
+// truncated payload must not pass for a short one.
+func fill(chunk []byte, src io.Reader) (n int, last bool, err error) {
+	for n < len(chunk) {
+		m, err := src.Read(chunk[n:])
 		n += m
+		switch {
+		case err == io.EOF:
+			return n, true, nil
+		case err != nil:
+			return n, false, err
+		}
 	}
-	return n, err
+	return n, false, nil
 }

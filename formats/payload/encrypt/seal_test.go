@@ -213,7 +213,9 @@ func TestSealSizes(t *testing.T) {
 	for _, size := range []int{0, 1, 15, 16, 17, chunkSize - 1, chunkSize, chunkSize + 1, serialChunks*chunkSize - 1,
 		serialChunks * chunkSize, serialChunks*chunkSize + 1, (serialChunks + chunks) * chunkSize, 30*chunkSize + 7} {
 		image := make([]byte, size)
-		io.ReadFull(stream("image"), image)
+		if _, err := io.ReadFull(stream("image"), image); err != nil {
+			t.Fatal(err)
+		}
 		for name, src := range map[string]io.Reader{
 			"whole":    bytes.NewReader(image),
 			"halves":   iotest.HalfReader(bytes.NewReader(image)),
