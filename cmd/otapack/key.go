@@ -61,15 +61,15 @@ read back and a trial signature is verified; a key that fails is deleted again.`
 
 // keyResult is one key in the answers of --json.
 type keyResult struct {
-	Alias      string          `json:"alias,omitempty"`
-	Label      string          `json:"label"`
-	URI        string          `json:"uri"`
-	Curve      string          `json:"curve"`
-	Algorithm  string          `json:"algorithm,omitempty"`
-	KeyID      string          `json:"key_id,omitempty"`
-	Private    hsm.State       `json:"private"`
-	Pinned     string          `json:"pinned,omitempty"` // file, or "differs from <file>"
-	Attributes keyAttributes   `json:"attributes"`
+	Alias      string        `json:"alias,omitempty"`
+	Label      string        `json:"label"`
+	URI        string        `json:"uri"`
+	Curve      string        `json:"curve"`
+	Algorithm  string        `json:"algorithm,omitempty"`
+	KeyID      string        `json:"key_id,omitempty"`
+	Private    hsm.State     `json:"private"`
+	Pinned     string        `json:"pinned,omitempty"` // file, or "differs from <file>"
+	Attributes keyAttributes `json:"attributes"`
 }
 
 // keyAttributes is hsm.Attributes with the names that JSON has.

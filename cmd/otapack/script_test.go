@@ -38,8 +38,9 @@ func TestMain(m *testing.M) {
 //
 //	project                     a project of two components, with token and keys (see writeProject)
 //	exits CODE program args...  run a program that has to fail with CODE, to say why and to leave no file behind
+//	setpin VARIABLE             put the token's PIN into the environment
 //	json FILE PATH VALUE        compare a value; PATH is like findings.0.reason, FILE may be stdout
-//	edit FILE OLD NEW           replace the one occurrence of OLD
+//	edit FILE OLD NEW           replace the one occurrence of OLD; \n is a new line
 //	mkimage FILE SIZE [BASE]    write firmware, as Intel HEX if that is the file's extension
 //	flip FILE OFFSET            flip a bit; a negative offset counts from the end
 //	cut FILE SIZE               cut a file off; a negative size says how many bytes to remove
@@ -60,6 +61,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"project":   scriptProject,
 			"exits":     scriptExits,
+			"setpin":    scriptSetPIN,
 			"json":      scriptJSON,
 			"edit":      scriptEdit,
 			"mkimage":   scriptMkimage,
@@ -309,11 +311,13 @@ func lookup(v any, steps []string) string {
 
 func scriptEdit(ts *testscript.TestScript, neg bool, args []string) {
 	needArgs(ts, neg, args, "edit FILE OLD NEW", 3, 3)
-	text := ts.ReadFile(args[0])
-	if n := strings.Count(text, args[1]); n != 1 {
-		ts.Fatalf("%s has %q %d times", args[0], args[1], n)
-	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, args[1], args[2], 1)), 0o644))
+	old, text := strings.ReplaceAll(args[1], `\n`, "\n"), strings.ReplaceAll(args[2], `\n`, "\n")
+	change(ts, args[0], func(data []byte) []byte {
+		if n := bytes.Count(data, []byte(old)); n != 1 {
+			ts.Fatalf("%s has %q %d times", args[0], old, n)
+		}
+		return bytes.Replace(data, []byte(old), []byte(text), 1)
+	})
 }
 
 // change rewrites a file.
@@ -375,13 +379,19 @@ func scriptTamper(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
+// tokenPIN reads a PIN that init has made up.
+func tokenPIN(ts *testscript.TestScript, name string) string {
+	return strings.TrimSuffix(ts.ReadFile(filepath.Join(ts.Getenv("WORK"), devTokenDir, name)), "\n")
+}
+
+func scriptSetPIN(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, "setpin VARIABLE", 1, 1)
+	ts.Setenv(args[0], tokenPIN(ts, "pin"))
+}
+
 func scriptNoSecrets(ts *testscript.TestScript, neg bool, args []string) {
 	needArgs(ts, neg, args, "nosecrets", 0, 0)
-	secrets := []string{
-		strings.TrimSpace(ts.ReadFile(".otapack/pin")),
-		strings.TrimSpace(ts.ReadFile(".otapack/so-pin")),
-		"PRIVATE KEY",
-	}
+	secrets := []string{tokenPIN(ts, "pin"), tokenPIN(ts, "so-pin"), "PRIVATE KEY"}
 	look := func(where, text string) {
 		for _, s := range secrets {
 			if strings.Contains(text, s) {

@@ -48,7 +48,7 @@ const (
 	EphemeralKey         Reason = "ephemeral-key"                 // ephemeral key that is malformed or not on P-256
 )
 
-// SUIT envelope and manifest (draft-ietf-suit-manifest and the profile).
+// SUIT envelope and manifest: what draft-ietf-suit-manifest and the profile ask for.
 const (
 	MissingTag               Reason = "missing-tag"                 // no SUIT envelope tag
 	WrongTag                 Reason = "wrong-tag"                   // a tag other than 107
@@ -113,7 +113,7 @@ const (
 	ImageTooLong     Reason = "image-too-long"          // image does not fit the bytes that it may take
 )
 
-// Release record and the rules of a release.
+// Release record: what ties the components of a release together.
 const (
 	RecordFormat       Reason = "record-format"       // format version that is not known
 	RecordInconsistent Reason = "record-inconsistent" // indices, counts or names that contradict each other
