@@ -18,6 +18,7 @@ import (
 func (a *app) verifyCommand() *cobra.Command {
 	var minSequence uint64
 	var deviceKeys []string
+	var checks bool
 	c := &cobra.Command{
 		Use:   "verify <bundle>",
 		Short: "Check whether the devices would take a bundle",
@@ -36,12 +37,13 @@ of the ciphertext is checked, that a device can read it is not.`,
 			if minSequence > math.MaxUint32 {
 				return usagef("--min-sequence %d: want at most %d", minSequence, uint32(math.MaxUint32))
 			}
-			return a.verify(cmd.Context(), args[0], uint32(minSequence), deviceKeys)
+			return a.verify(cmd.Context(), args[0], uint32(minSequence), deviceKeys, checks)
 		},
 	}
 	f := c.Flags()
 	f.Uint64Var(&minSequence, "min-sequence", 0, "rollback `counter` of the devices: refuse a lower sequence number")
 	f.StringArrayVar(&deviceKeys, "device-key", nil, "private key `component=file` of a device, to check decryption (repeatable)")
+	f.BoolVar(&checks, "checks", false, "list every check of every bootloader")
 	return c
 }
 
@@ -53,7 +55,7 @@ type verifyResult struct {
 	release.Report
 }
 
-func (a *app) verify(ctx context.Context, path string, minSequence uint32, deviceKeys []string) error {
+func (a *app) verify(ctx context.Context, path string, minSequence uint32, deviceKeys []string, checks bool) error {
 	project, err := a.openProject()
 	if err != nil {
 		return err
@@ -78,7 +80,7 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 	defer f.Close()
 	verified, report, err := project.VerifyBundle(ctx, f, size, o)
 	if !a.json {
-		if text := reportText(report); text != "" {
+		if text := reportText(report, checks); text != "" {
 			fmt.Fprint(a.stdout, text)
 		}
 	}
@@ -98,10 +100,11 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 	return a.result(verifyResult{"otapack.verify/1", true, complete, *report}, "")
 }
 
-// reportText prints a line per component and, for one that refuses, the check.
-func reportText(r *release.Report) string {
-	if r.ReleaseID == "" {
-		return ""
+// reportText prints a line per component, with the check that failed in one that
+// refuses, and the lines of all checks if asked to.
+func reportText(r *release.Report, checks bool) string {
+	if len(r.Components) == 0 {
+		return "" // the record was refused: its error says it all
 	}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -109,13 +112,18 @@ func reportText(r *release.Report) string {
 	for _, c := range r.Components {
 		if c.Accepted {
 			fmt.Fprintf(w, "%s\tok\t%s, version %s, sequence %d, signed by %s, %s\n", c.Name, c.Chip, c.Version, c.Sequence, strings.Join(c.SignedBy, " and "), checksText(c.Checks))
-			continue
+		} else {
+			detail := "does not match the release record"
+			if n := len(c.Checks); n > 0 && c.Checks[n-1].Status == bootloader.Failed {
+				detail = fmt.Sprintf("%s: %s", c.Checks[n-1].Step, c.Checks[n-1].Reason)
+			}
+			fmt.Fprintf(w, "%s\tREFUSED\t%s, %s\n", c.Name, c.Chip, detail)
 		}
-		detail := "does not match the release record"
-		if n := len(c.Checks); n > 0 && c.Checks[n-1].Status == bootloader.Failed {
-			detail = fmt.Sprintf("%s: %s", c.Checks[n-1].Step, c.Checks[n-1].Reason)
+		if checks {
+			for _, check := range c.Checks {
+				fmt.Fprintf(w, "  %s\t%s\t%s\n", check.Step, check.Status, check.Reason)
+			}
 		}
-		fmt.Fprintf(w, "%s\tREFUSED\t%s, %s\n", c.Name, c.Chip, detail)
 	}
 	if w.Flush() != nil {
 		return "" // a strings.Builder does not fail
