@@ -47,28 +47,27 @@ func Wrap(err error, reason Reason, object string) *Error {
 	return &Error{Reason: reason, Object: object, Offset: NoOffset, Err: err}
 }
 
-// Error formats as "object: detail at offset n (reason): cause", leaving out
-// what is absent.
+// Error formats as "object: detail at offset n (reason): cause". Without a
+// detail the cause takes its place.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.Object != "" {
-		b.WriteString(e.Object)
-		b.WriteString(": ")
+		b.WriteString(e.Object + ": ")
 	}
-	if e.Detail != "" {
-		b.WriteString(e.Detail)
-		if e.Offset >= 0 {
-			fmt.Fprintf(&b, " at offset %d", e.Offset)
-		}
-		fmt.Fprintf(&b, " (%s)", e.Reason)
-	} else {
-		b.WriteString(string(e.Reason))
-		if e.Offset >= 0 {
-			fmt.Fprintf(&b, " at offset %d", e.Offset)
-		}
+	fact, cause := e.Detail, e.Err
+	switch {
+	case fact == "" && cause != nil:
+		fact, cause = cause.Error(), nil
+	case fact == "":
+		fact = "refused"
 	}
-	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
+	b.WriteString(fact)
+	if e.Offset >= 0 {
+		fmt.Fprintf(&b, " at offset %d", e.Offset)
+	}
+	fmt.Fprintf(&b, " (%s)", e.Reason)
+	if cause != nil {
+		fmt.Fprintf(&b, ": %v", cause)
 	}
 	return b.String()
 }
