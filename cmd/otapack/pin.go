@@ -65,7 +65,7 @@ func modulePath(cfg *config.Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "tokens")); err != nil || os.Getenv(envSoftHSM) != "" {
+	if !isDir(filepath.Join(dir, "tokens")) || os.Getenv(envSoftHSM) != "" {
 		return module, nil
 	}
 	conf, err := writeSoftHSMConf(dir)
@@ -73,6 +73,11 @@ func modulePath(cfg *config.Config) (string, error) {
 		return "", err
 	}
 	return module, os.Setenv(envSoftHSM, conf)
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // writeSoftHSMConf makes SoftHSM's configuration name the tokens beside it.

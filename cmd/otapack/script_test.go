@@ -13,7 +13,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -45,6 +44,7 @@ func TestMain(m *testing.M) {
 //	flip FILE OFFSET            flip a bit; a negative offset counts from the end
 //	cut FILE SIZE               cut a file off; a negative size says how many bytes to remove
 //	tamper BUNDLE ENTRY OFFSET  flip a bit of an entry and put its checksums right
+//	graft BUNDLE OTHER NAME     take a component from another bundle
 //	nosecrets                   no PIN and no private key in stdout, stderr and the files outside .otapack and bench
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -68,6 +68,7 @@ func TestScript(t *testing.T) {
 			"flip":      scriptFlip,
 			"cut":       scriptCut,
 			"tamper":    scriptTamper,
+			"graft":     scriptGraft,
 			"nosecrets": scriptNoSecrets,
 		},
 	})
@@ -359,20 +360,53 @@ func scriptTamper(ts *testscript.TestScript, neg bool, args []string) {
 		if i < 0 {
 			ts.Fatalf("%s has no entry %s", args[0], args[1])
 		}
-		start, err := z.File[i].DataOffset()
+		out, err := tamper(data, z.File[i], place(ts, args[2], int(z.File[i].UncompressedSize64)))
 		ts.Check(err)
-		// A bundle is stored, so its entries can be changed in place; writing it
-		// anew makes the checksums match.
+		return out
+	})
+}
+
+// tamper flips a bit at an offset of an entry, as somebody does who can write a
+// bundle but not sign.
+func tamper(data []byte, entry *zip.File, offset int) ([]byte, error) {
+	start, err := entry.DataOffset()
+	if err != nil {
+		return nil, err
+	}
+	b, err := bundle.Open(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	data = bytes.Clone(data)
+	data[int(start)+offset] ^= 1
+	content := data[start : start+int64(entry.UncompressedSize64)]
+	if entry.Name == bundle.RecordName {
+		b.Record = content
+	}
+	for i := range b.Components {
+		c := &b.Components[i]
+		switch entry.Name {
+		case c.Name + "/" + bundle.ManifestName:
+			c.Manifest = content
+		case c.Name + "/" + bundle.PayloadName:
+			c.Payload = io.NewSectionReader(bytes.NewReader(content), 0, int64(len(content)))
+		}
+	}
+	var out bytes.Buffer
+	err = bundle.Write(&out, b.Contents)
+	return out.Bytes(), err
+}
+
+func scriptGraft(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, "graft BUNDLE OTHER NAME", 3, 3)
+	change(ts, args[0], func(data []byte) []byte {
 		b, err := bundle.Open(bytes.NewReader(data), int64(len(data)))
 		ts.Check(err)
-		at := place(ts, args[2], int(z.File[i].UncompressedSize64))
-		data[int(start)+at] ^= 1
-		if name, what := path.Split(args[1]); what == bundle.ManifestName {
-			c := slices.IndexFunc(b.Components, func(c bundle.Component) bool { return c.Name+"/" == name })
-			b.Components[c].Manifest[at] ^= 1
-		} else if what == bundle.RecordName {
-			b.Record[at] ^= 1
-		}
+		other := ts.ReadFile(args[1])
+		from, err := bundle.Open(strings.NewReader(other), int64(len(other)))
+		ts.Check(err)
+		named := func(c bundle.Component) bool { return c.Name == args[2] }
+		b.Components[slices.IndexFunc(b.Components, named)] = from.Components[slices.IndexFunc(from.Components, named)]
 		var out bytes.Buffer
 		ts.Check(bundle.Write(&out, b.Contents))
 		return out.Bytes()
