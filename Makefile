@@ -1,55 +1,72 @@
-# otapack. "make demo" runs the main job on real firmware, "make test" passes the tests.
+# SPDX-License-Identifier: Apache-2.0
+# "make demo" runs the main job on real firmware, "make test" the tests; "make
+# help" lists the rest. What is missing is installed, or named: see scripts/deps.
 
 GO        ?= go
 FUZZTIME  ?= 30s
 BENCHTIME ?= 1s
+PACKAGES  ?= ./...
 PREFIX    ?= /usr/local
 
-.PHONY: build test lint demo bench fuzz interop docs clean install
+.PHONY: build demo test lint interop bench fuzz docs install clean help
 
+## build: bin/otapack
 build:
+	@scripts/deps build
 	$(GO) build -trimpath -o bin/otapack ./cmd/otapack
 
-# Everything that has to hold, with the race detector. Installs SoftHSM when it
-# is missing.
+## demo: keys in a SoftHSM token, a two-MCU release, its verification
+demo: build
+	@scripts/deps demo
+	@scripts/demo
+
+## test: everything that has to hold, under the race detector
 test:
-	scripts/deps test
+	@scripts/deps test
 	$(GO) vet ./...
 	$(GO) test -race ./...
 
-# All analyzers in one vet tool; it has a module of its own, so the product's
-# go.mod lists no linter.
+## lint: gofmt, all analyzers, and the example's firmware against its source
+# The analyzers are one vet tool in a module of its own: the product's go.mod
+# lists no linter.
 lint:
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt on these files"; exit 1; }
-	cd tools && $(GO) build -o ../bin/lint ./lint
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt would change:"; echo "$$files"; exit 1; }
+	$(GO) build -C tools -o ../bin/lint ./lint
 	$(GO) vet -vettool=bin/lint ./...
-	cd tools && $(GO) vet ./... && $(GO) test ./...
+	$(GO) -C tools vet ./...
+	$(GO) -C tools test ./...
+	@$(MAKE) --no-print-directory -C examples/toothbrush/motor check host-test
 
-demo: build
-	scripts/deps demo
-	scripts/demo
-
-# A reader that shares no code with otapack checks a fresh release.
+## interop: programs that share no code with otapack read what it makes
 interop: build
-	scripts/deps interop
-	scripts/interop
+	@scripts/deps interop
+	@scripts/interop
 
-# Benchmarks of every package, and of whole processes.
+## bench: benchmarks of every package and of whole processes (PACKAGES=./sign)
 bench:
-	scripts/deps test
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
-	@if command -v openssl >/dev/null; then openssl speed -seconds 1 -bytes 16384 -evp sha256 2>/dev/null | tail -1; openssl speed -seconds 1 -bytes 16384 -evp aes-128-ctr 2>/dev/null | tail -1; fi
+	@scripts/deps test
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)
+	@! command -v openssl >/dev/null || for primitive in sha256 aes-128-ctr; do \
+		openssl speed -seconds 1 -bytes 16384 -evp $$primitive 2>/dev/null | tail -1; \
+	done
 
-# Every fuzz target for FUZZTIME, one after the other.
+## fuzz: every fuzz target for FUZZTIME, one after the other (PACKAGES=./sign)
 fuzz:
-	scripts/fuzz $(FUZZTIME)
+	scripts/fuzz $(FUZZTIME) $(PACKAGES)
 
-# Generated pages: the command reference and the list of reason codes.
+## docs: the generated pages, command reference and reason codes
 docs:
 	$(GO) test ./cmd/otapack -run 'TestDocs' -update
 
+## install: bin/otapack into PREFIX/bin, /usr/local unless given
 install: build
 	install -D bin/otapack $(DESTDIR)$(PREFIX)/bin/otapack
 
+## clean: remove what was built, and the demo with its token and keys
 clean:
 	rm -rf bin
+	cd examples/toothbrush && rm -rf .otapack dist keys release.json motor/motor.elf
+
+## help: this list
+help:
+	@sed -n 's/^## /make /p' Makefile

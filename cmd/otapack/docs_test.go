@@ -7,7 +7,9 @@ import (
 	"go/token"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,16 +54,64 @@ func TestHelp(t *testing.T) {
 	})
 }
 
+// TestHelpOutput compares what the program prints with docs/cli.md, and runs the
+// examples as far as to their arguments.
+func TestHelpOutput(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "cli.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := testRoot()
+	eachCommand(root, func(c *cobra.Command) {
+		if c.Name() == "help" || c.IsAdditionalHelpTopicCommand() || c.HasParent() && c.Parent().Name() == "completion" {
+			return
+		}
+		args := append(strings.Fields(c.CommandPath())[1:], "--help")
+		out, err := exec.CommandContext(t.Context(), "otapack", args...).Output() // TestMain has put it into PATH
+		if err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(string(page), "\n## "+c.CommandPath()+"\n\n```\n"+string(out)+"```\n") {
+			t.Errorf("otapack %v prints something else than docs/cli.md has: run make docs", args)
+		}
+		for line := range strings.Lines(c.Example) {
+			words := strings.Fields(strings.ReplaceAll(line, `"`, ""))
+			found, rest, err := root.Find(words[1:])
+			if err == nil {
+				err = found.ParseFlags(rest)
+			}
+			if err == nil {
+				err = found.ValidateArgs(found.Flags().Args())
+			}
+			if err != nil || words[0] != "otapack" || found == root {
+				t.Errorf("%s: example %q: %v", c.CommandPath(), line, err)
+			}
+		}
+	})
+}
+
 // TestExitCodes compares the help topic with the constants.
 func TestExitCodes(t *testing.T) {
 	topic, _, err := testRoot().Find([]string{"exit-codes"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, code := range []int{exitOK, exitError, exitUsage, exitInput, exitVerify, exitPolicy, exitHSM, exitPIN, exitKey, exitExists, exitInterrupted} {
-		if !strings.Contains(topic.Long, fmt.Sprintf("\n    %-3d ", code)) {
-			t.Errorf("exit code %d is not in the topic", code)
+	var listed, declared []string
+	for _, match := range regexp.MustCompile(`(?m)^    (\d+) `).FindAllStringSubmatch(topic.Long, -1) {
+		listed = append(listed, match[1])
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), "errors.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if v, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(v.Names[0].Name, "exit") {
+			declared = append(declared, v.Values[0].(*ast.BasicLit).Value)
 		}
+		return true
+	})
+	if len(declared) == 0 || !slices.Equal(listed, declared) {
+		t.Errorf("the topic has %v, the constants are %v", listed, declared)
 	}
 }
 
@@ -111,10 +161,10 @@ func cliPage(t *testing.T) string {
 		}
 		text := c.Long
 		if text == "" {
-			text = c.Short + "."
+			text = c.Short
 		}
 		c.InitDefaultHelpFlag()
-		fmt.Fprintf(&b, "```\n%s\n\n%s```\n", text, c.UsageString())
+		fmt.Fprintf(&b, "```\n%s\n\n%s```\n", strings.TrimSpace(text), c.UsageString())
 	})
 	return b.String()
 }

@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 // "project", with a SoftHSM token of its own. Beside what package testscript has:
 //
 //	project                     a project of two components, with token and keys (see writeProject)
+//	softhsm                     what follows needs SoftHSM, as project does
 //	exits CODE program args...  run a program that has to fail with CODE, to say why and to leave no file behind
 //	setpin VARIABLE             put the token's PIN into the environment
 //	json FILE PATH VALUE        compare a value; PATH is like findings.0.reason, FILE may be stdout
@@ -53,13 +54,21 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // with -race, every process would sleep for a second
 			env.Setenv("MODULE", softhsm())
+			env.Setenv("SPY", spy())
 			env.Values[scriptT{}] = env.T()
 			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "spy" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return spy() != "", nil
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"project":   scriptProject,
+			"softhsm":   scriptSoftHSM,
 			"exits":     scriptExits,
 			"setpin":    scriptSetPIN,
 			"json":      scriptJSON,
@@ -74,6 +83,16 @@ func TestScript(t *testing.T) {
 	})
 }
 
+// spy returns OpenSC's module that logs all calls to another one, "" where it is
+// not installed. Scripts ask for it with [spy] and find it in $SPY.
+func spy() string {
+	found, err := filepath.Glob("/usr/lib/*/pkcs11-spy.so")
+	if err != nil || len(found) == 0 {
+		return ""
+	}
+	return found[0]
+}
+
 // scriptT is the key of a script's testing.TB among its values.
 type scriptT struct{}
 
@@ -86,8 +105,13 @@ func needArgs(ts *testscript.TestScript, neg bool, args []string, usage string, 
 
 func scriptProject(ts *testscript.TestScript, neg bool, args []string) {
 	needArgs(ts, neg, args, "project", 0, 0)
-	needSoftHSM(ts.Value(scriptT{}).(testing.TB))
+	scriptSoftHSM(ts, neg, args)
 	ts.Check(makeProject(ts.MkAbs("."), func(args ...string) error { return ts.Exec("otapack", args...) }))
+}
+
+func scriptSoftHSM(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, "softhsm", 0, 0)
+	needSoftHSM(ts.Value(scriptT{}).(testing.TB))
 }
 
 // needSoftHSM fails a test where there is no SoftHSM: a token has no stand-in.
@@ -425,7 +449,8 @@ func scriptSetPIN(ts *testscript.TestScript, neg bool, args []string) {
 
 func scriptNoSecrets(ts *testscript.TestScript, neg bool, args []string) {
 	needArgs(ts, neg, args, "nosecrets", 0, 0)
-	secrets := []string{tokenPIN(ts, "pin"), tokenPIN(ts, "so-pin"), "PRIVATE KEY"}
+	private := strings.Split(ts.ReadFile(filepath.Join(ts.Getenv("WORK"), "bench", "radio.key.pem")), "\n")
+	secrets := []string{tokenPIN(ts, "pin"), tokenPIN(ts, "so-pin"), "PRIVATE KEY-----", private[1]}
 	look := func(where, text string) {
 		for _, s := range secrets {
 			if strings.Contains(text, s) {

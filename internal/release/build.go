@@ -37,11 +37,11 @@ func (p *Plan) Build(random io.Reader) (*Draft, error) {
 	var digests []manifest.Digest
 	for i, c := range p.project.components {
 		b, err := p.buildComponent(c, p.images[i], random)
+		d.components = append(d.components, b)
 		if err != nil {
 			d.Wipe()
 			return nil, fmt.Errorf("release: %s: %w", c.Name, err)
 		}
-		d.components = append(d.components, b)
 		digests = append(digests, b.envelope.Digest())
 	}
 	record, err := p.record(digests)
@@ -64,6 +64,7 @@ func (d *Draft) Wipe() {
 	}
 }
 
+// buildComponent returns what there is to wipe also with an error.
 func (p *Plan) buildComponent(c component, im image, random io.Reader) (built, error) {
 	plain, err := im.flatten()
 	if err != nil {

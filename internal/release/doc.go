@@ -11,7 +11,7 @@
 //	rehearsed, err := draft.Rehearse(ctx)         // every bootloader accepts it, with throwaway keys
 //	signed, err := rehearsed.Sign(ctx, signers)   // the only hop that may wait for an HSM
 //	verified, err := signed.Verify(ctx)           // with the pinned keys
-//	record, err := verified.Write()               // all files or none
+//	err = verified.Write()                        // all files or none
 //
 // Randomness (content keys, IVs, ephemeral keys) enters in Build only, so what
 // was rehearsed is what is signed. Signers are handed in; this package never

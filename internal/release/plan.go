@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/otapack/otapack/bootloader"
 	"github.com/otapack/otapack/formats"
 	"github.com/otapack/otapack/formats/firmware"
+	"github.com/otapack/otapack/internal/atomicfile"
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign/verdict"
 )
@@ -23,6 +25,9 @@ import (
 // maxFirmwareFile bounds a firmware file in bytes: 16 MiB of image take 45 MiB
 // as Intel HEX.
 const maxFirmwareFile = 64 << 20
+
+// maxRecordFile bounds a release.json in bytes.
+const maxRecordFile = 4 << 20
 
 // Options of a release.
 type Options struct {
@@ -135,18 +140,21 @@ func (im image) flatten() ([]byte, error) {
 
 // readRecord reads a release.json; a missing file is no record and no error.
 func readRecord(path string) (*Record, error) {
-	data, err := os.ReadFile(path)
+	data, err := readFile(path, maxRecordFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, &InputError{path, unwrapPath(err)}
+		return nil, &InputError{path, err}
 	}
 	var r Record
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
 		return nil, &InputError{path, err}
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, &InputError{path, errors.New("data after the record")}
 	}
 	if r.Schema != RecordSchema {
 		return nil, &InputError{path, fmt.Errorf("schema %q, want %q", r.Schema, RecordSchema)}
@@ -172,8 +180,16 @@ func (p *Plan) Sequence() uint32 { return p.sequence }
 // from output bytes; it is told from the inputs.
 func (p *Plan) Existing() (*Record, error) {
 	r, err := readRecord(filepath.Join(p.outDir, recordName))
-	if err != nil || r == nil {
+	if err != nil {
 		return nil, err
+	}
+	if r == nil {
+		// Found now and not by Write, which comes after a PIN was asked for.
+		bundle := filepath.Join(p.outDir, BundleName(p.project.cfg.Product.Name, p.version))
+		if _, err := os.Lstat(bundle); err == nil {
+			return nil, fmt.Errorf("release: %s has no %s beside it: %w", bundle, recordName, ErrExists)
+		}
+		return nil, nil
 	}
 	if r.Product != p.project.cfg.Product.Name || r.Version.Compare(p.version) != 0 || p.explicit && r.Sequence != p.sequence {
 		return nil, fmt.Errorf("release: %s has %s %s with sequence number %d: %w", p.outDir, r.Product, r.Version, r.Sequence, ErrExists)
@@ -198,7 +214,31 @@ func (p *Plan) Existing() (*Record, error) {
 			return nil, fmt.Errorf("release: %s: %w", filepath.Join(p.outDir, f.Path), ErrChanged)
 		}
 	}
+	if bundle := BundleName(r.Product, r.Version); len(r.Outputs) == 0 || r.Outputs[0].Path != bundle {
+		return nil, &InputError{filepath.Join(p.outDir, recordName), fmt.Errorf("output %q does not come first", bundle)}
+	}
 	return r, nil
+}
+
+// Behind reports whether the record of the last release is older than an
+// existing release: a run that was killed has not come to Write's last step, or
+// the file was lost. The next release would take the sequence number again.
+func (p *Plan) Behind(existing Record) bool {
+	return p.last == nil || p.last.Product == existing.Product && p.last.Sequence < existing.Sequence
+}
+
+// CatchUp makes an existing release the last one.
+func (p *Plan) CatchUp(existing Record) error {
+	record, err := existing.Encode()
+	if err != nil {
+		return err
+	}
+	set := atomicfile.NewSet(p.outDir)
+	defer set.Abort() // after Commit it does nothing, before it the first error counts
+	if err := set.Replace(p.project.cfg.Resolve(p.project.cfg.Output.LastRelease), record); err != nil {
+		return err
+	}
+	return set.Commit()
 }
 
 // Lint holds the plan against the rules of a release. The error is a
@@ -213,10 +253,14 @@ func (p *Plan) Lint() error {
 	for i, c := range p.project.components {
 		p.images[i].lint(c, add)
 	}
-	if _, err := p.record(nil); err != nil {
-		add(verdict.Of(err), "release record", "%v", err)
-	} else {
-		p.lintTransition(add)
+	record, err := p.record(nil)
+	switch refusal, ok := errors.AsType[*verdict.Error](err); {
+	case ok:
+		add(refusal.Reason, refusal.Object, "%s", refusal.Detail)
+	case err != nil:
+		return err
+	default:
+		p.lintTransition(record, add)
 	}
 	if len(findings) > 0 {
 		return &PolicyError{findings}
@@ -271,13 +315,9 @@ func (im image) lint(c component, add report) {
 // lintTransition walks from the last release to this one in install order. A
 // device may lose power for days between two components, so every combination
 // on the way must be declared as allowed.
-func (p *Plan) lintTransition(add report) {
+func (p *Plan) lintTransition(record manifest.Record, add report) {
 	if p.last == nil {
 		return
-	}
-	record, err := p.record(nil)
-	if err != nil {
-		return // Lint has reported it
 	}
 	versions := record.Own()
 	for i, c := range p.project.components {
@@ -321,14 +361,12 @@ func (p *Plan) record(digests []manifest.Digest) (manifest.Record, error) {
 		}
 		r.Components = append(r.Components, component)
 	}
-	for i, combination := range p.project.cfg.AllowedVersions {
+	for _, combination := range p.project.allowed {
 		versions := r.Own() // components left out of an entry run in their new version
-		for _, cv := range combination {
-			v, err := manifest.ParseVersion(cv.Version)
-			if err != nil {
-				return r, p.project.cfg.Errorf(fmt.Sprintf("allowed-versions[%d]", i), "%v", err)
+		for i, v := range combination {
+			if v != nil {
+				versions[i] = v
 			}
-			versions[p.project.index(cv.Component)] = v
 		}
 		r.Allowed = append(r.Allowed, versions)
 	}

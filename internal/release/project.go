@@ -28,7 +28,8 @@ type Project struct {
 	trust      sign.TrustSet             // role release
 	signer     sign.PublicKey            // of the release record
 	components []component
-	order      []int // install order, indices into components
+	order      []int                // install order, indices into components
+	allowed    [][]manifest.Version // allowed-versions, by component; nil where an entry leaves one out
 	inputs     []File
 }
 
@@ -83,6 +84,15 @@ func Open(cfg *config.Config) (*Project, error) {
 	for _, name := range cfg.InstallOrder {
 		p.order = append(p.order, p.index(name))
 	}
+	for i, combination := range cfg.AllowedVersions {
+		versions := make([]manifest.Version, len(p.components))
+		for _, cv := range combination {
+			if versions[p.index(cv.Component)], err = manifest.ParseVersion(cv.Version); err != nil {
+				return nil, cfg.Errorf(fmt.Sprintf("allowed-versions[%d].%s", i, cv.Component), "%v", err)
+			}
+		}
+		p.allowed = append(p.allowed, versions)
+	}
 	return p, nil
 }
 
@@ -128,7 +138,8 @@ func (p *Project) component(c config.Component) (component, error) {
 	}
 	for _, k := range out.trust.Keys(sign.RoleManifest) {
 		if k.Algorithm() != out.chip.Algorithm {
-			return out, p.cfg.Errorf(path+".chip", "the bootloader of %s verifies %s, key %s is for %s", out.chip.Name, out.chip.Algorithm, k.ID().Short(), k.Algorithm())
+			return out, fmt.Errorf("%w: %w",
+				p.cfg.Errorf(path+".chip", "the bootloader of %s verifies %s, key %s is for %s", out.chip.Name, out.chip.Algorithm, p.alias(k.ID()), k.Algorithm()), sign.ErrCurve)
 		}
 	}
 	if n := len(out.trust.Keys(sign.RoleManifest)); n > out.chip.KeySlots {
@@ -174,27 +185,39 @@ func (p *Project) rule(path string, r config.Rule, role sign.Role) (*sign.TrustS
 
 // read loads a file of the configuration and notes it as an input.
 func (p *Project) read(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(p.cfg.Resolve(path))
+	data, err := readFile(p.cfg.Resolve(path), limit)
 	if err != nil {
-		return nil, &InputError{path, unwrapPath(err)}
+		return nil, &InputError{path, err}
+	}
+	p.note(File{filepath.ToSlash(path), sha256.Sum256(data), int64(len(data))})
+	return data, nil
+}
+
+// note keeps what was read last: a second Load may find other firmware.
+func (p *Project) note(f File) {
+	if i := slices.IndexFunc(p.inputs, func(o File) bool { return o.Path == f.Path }); i >= 0 {
+		p.inputs[i] = f
+		return
+	}
+	p.inputs = append(p.inputs, f)
+}
+
+// readFile reads a file of at most limit bytes. Its errors leave the path to the
+// caller.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, unwrapPath(err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	switch {
 	case err != nil:
-		return nil, &InputError{path, unwrapPath(err)}
+		return nil, unwrapPath(err)
 	case int64(len(data)) > limit:
-		return nil, &InputError{path, fmt.Errorf("more than %d bytes", limit)}
+		return nil, fmt.Errorf("more than %d bytes", limit)
 	}
-	p.note(path, data)
 	return data, nil
-}
-
-func (p *Project) note(path string, data []byte) {
-	path = filepath.ToSlash(path)
-	if !slices.ContainsFunc(p.inputs, func(f File) bool { return f.Path == path }) {
-		p.inputs = append(p.inputs, File{path, sha256.Sum256(data), int64(len(data))})
-	}
 }
 
 // unwrapPath drops the path from an *fs.PathError: InputError has it already.

@@ -37,9 +37,9 @@ type Report struct {
 type ComponentReport struct {
 	Name           string           `json:"name"`
 	Chip           string           `json:"chip"`
-	Version        manifest.Version `json:"version"`
-	Sequence       uint32           `json:"sequence"`
-	ManifestDigest manifest.Digest  `json:"manifest_digest"`
+	Version        manifest.Version `json:"version,omitzero"` // as the next two, of an accepted manifest only
+	Sequence       uint32           `json:"sequence,omitzero"`
+	ManifestDigest manifest.Digest  `json:"manifest_digest,omitzero"`
 	SignedBy       []string         `json:"signed_by"`
 	Accepted       bool             `json:"accepted"`
 	Complete       bool             `json:"complete"` // no check was left out
@@ -76,7 +76,7 @@ func (v *VerifiedBundle) Record() *manifest.VerifiedRecord { return v.record }
 // A refusal wraps a *verdict.Error; several components' refusals come as a
 // *RejectedError. Other errors mean that there is no verdict.
 func (p *Project) VerifyBundle(ctx context.Context, r io.ReaderAt, size int64, o VerifyOptions) (*VerifiedBundle, *Report, error) {
-	report := &Report{}
+	report := &Report{Components: []ComponentReport{}}
 	for name := range o.Identities {
 		if p.index(name) < 0 {
 			return nil, report, fmt.Errorf("release: a device key for component %q, which %s does not have", name, p.cfg.File())
@@ -99,6 +99,9 @@ func (p *Project) VerifyBundle(ctx context.Context, r io.ReaderAt, size int64, o
 	var failures []error
 	for _, part := range b.Components {
 		cr, err := p.verifyComponent(ctx, part, record, o)
+		if err != nil && verdict.Of(err) == "" {
+			return nil, report, fmt.Errorf("release: %s: %w", part.Name, err)
+		}
 		report.Components = append(report.Components, cr)
 		if err != nil {
 			failures = append(failures, fmt.Errorf("%s: %w", part.Name, err))
@@ -137,6 +140,11 @@ func (p *Project) checkRecord(record manifest.Record, b *bundle.Bundle) error {
 	for _, name := range recorded {
 		if !slices.Contains(configured, name) {
 			return verdict.New(verdict.ComponentsMismatch, "release record", "has component %q, configured are %v", name, configured)
+		}
+	}
+	for _, name := range configured {
+		if !slices.Contains(recorded, name) {
+			return verdict.New(verdict.ComponentsMismatch, "release record", "lacks component %q, has %v", name, recorded)
 		}
 	}
 	return nil

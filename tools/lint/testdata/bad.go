@@ -59,7 +59,7 @@ func simplified(s string) bool {
 }
 
 func never(s []byte) bool {
-	return len(s) < 0 // want "no value of type int is less than 0"
+	return len(s) < 0 // want "does not return negative values"
 }
 
 func unused() {} // want "func unused is unused"
@@ -69,5 +69,5 @@ func Named() error {
 	return errors.New("It failed.") // want "error strings should not"
 }
 
-// A comment that says recieve. // want "is a misspelling of"
-var Uses = []any{unchecked, compared, swallowed, nilness, ineffectual, converted, simplified, never} // want "comment on exported var Uses"
+// Uses would recieve. // want "is a misspelling of"
+var Uses = []any{unchecked, compared, swallowed, nilness, ineffectual, converted, simplified, never}
