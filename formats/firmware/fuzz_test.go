@@ -2,10 +2,12 @@ package firmware_test
 
 import (
 	"bytes"
+	"math"
 	"reflect"
 	"runtime/metrics"
 	"testing"
 
+	"github.com/otapack/otapack/formats"
 	"github.com/otapack/otapack/formats/firmware"
 	"github.com/otapack/otapack/sign/verdict"
 )
@@ -19,15 +21,29 @@ func allocated() uint64 {
 	return sample[0].Value.Uint64()
 }
 
+// fuzzMemory is how much loading an input may allocate, in bytes.
+func fuzzMemory(in []byte) uint64 { return 1<<20 + uint64(64*len(in)) }
+
 // check loads an input and holds it against what is promised for every input:
 // a verdict or an image, memory by the size of what was read, an image within
 // its bounds that comes back the same from a hex file.
 func check(t *testing.T, in []byte, o firmware.Options) {
 	o.MaxSize = fuzzLimit
-	before := allocated()
-	m, f, err := firmware.Load(bytes.NewReader(in), o)
-	if n := allocated() - before; n > 1<<20+uint64(64*len(in)) {
-		t.Errorf("%d bytes allocated for %d", n, len(in))
+	var m formats.Image
+	var f firmware.Format
+	var err error
+	// The runtime books allocations late, so one reading can include those of
+	// earlier inputs: what Load itself takes, it takes each time.
+	least := uint64(math.MaxUint64)
+	for range 3 {
+		before := allocated()
+		m, f, err = firmware.Load(bytes.NewReader(in), o)
+		if least = min(least, allocated()-before); least <= fuzzMemory(in) {
+			break
+		}
+	}
+	if least > fuzzMemory(in) {
+		t.Errorf("%d bytes allocated for %d", least, len(in))
 	}
 	if err != nil {
 		if verdict.Of(err) == "" {
