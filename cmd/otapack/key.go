@@ -422,6 +422,9 @@ your provisioning.`,
 			if private == "" || public == "" {
 				return usagef("--private-out and --public-out are both needed")
 			}
+			if filepath.Clean(private) == filepath.Clean(public) {
+				return usagef("--private-out and --public-out name the same file")
+			}
 			return a.keyRecipient(private, public)
 		},
 	}

@@ -531,6 +531,45 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 }
 
+// Rehearsal and Verify decrypt for each recipient, and for devices that have
+// this very release already.
+func TestEveryRecipient(t *testing.T) {
+	w := newWorkshop(t, "to: [keys/radio-device.pem]", "to: [keys/radio-device.pem, keys/motor-device.pem]")
+	draft, err := w.load(t, "1.0.0").Build(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer draft.Wipe()
+	radio := &draft.components[0]
+	radio.manifest.Install.Encryption.Recipients[1].Wrapped[0] ^= 1
+	if radio.envelope, err = radio.draft(draft.plan.project.components[0], draft.plan.project.components[0].signers); err != nil {
+		t.Fatal(err)
+	}
+	record, err := draft.plan.record([]manifest.Digest{radio.envelope.Digest(), draft.components[1].envelope.Digest()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if draft.record, err = manifest.NewRecord(record, draft.plan.project.signer); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := draft.Rehearse(t.Context()); verdict.Of(err) != verdict.KeyUnwrap {
+		t.Errorf("rehearsal: got %v, want %s", err, verdict.KeyUnwrap)
+	}
+	signed, err := (&Rehearsed{draft}).Sign(t.Context(), w.signers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := signed.Verify(t.Context()); verdict.Of(err) != verdict.KeyUnwrap {
+		t.Errorf("bundle: got %v, want %s", err, verdict.KeyUnwrap)
+	}
+
+	signed = w.sign(t, w.load(t, "1.0.0"))
+	signed.draft.plan.sequence++
+	if _, err := signed.Verify(t.Context()); verdict.Of(err) != verdict.SequenceRollback {
+		t.Errorf("got %v, want %s", err, verdict.SequenceRollback)
+	}
+}
+
 // A release is written whole or not at all, and never over something else.
 func TestWrite(t *testing.T) {
 	for _, tt := range []struct {

@@ -307,7 +307,7 @@ func (im image) lint(c component, add report) {
 	switch {
 	case end-uint64(start) > uint64(im.bank.Size):
 		add(verdict.ImageExceedsBank, c.Name, "%s spans %d bytes, the bank %s of %s has %d", c.Image, end-uint64(start), im.bank, c.chip.Name, im.bank.Size)
-	case start != im.bank.Base || end > im.bank.End():
+	case start != im.bank.Base: // else it ends inside, too
 		add(verdict.ImageOutsideBank, c.Name, "%s occupies 0x%08x-0x%08x, it must begin at and lie in the bank %s of %s", c.Image, start, end-1, im.bank, c.chip.Name)
 	}
 }
