@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,6 +26,10 @@ func TestInterrupted(t *testing.T) {
 	}
 	t.Setenv(envSoftHSM, "") // execute sets it
 	bundle := filepath.Join(dir, "dist", "1.4.2", "toothbrush-1.4.2.ota")
+	// Without it, a release of 1.4.2 elsewhere is not a second one.
+	if err := os.Remove(filepath.Join(dir, "release.json")); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, args := range [][]string{

@@ -92,16 +92,12 @@ func (a *app) release(ctx context.Context, o releaseOptions) error {
 	if existing != nil {
 		return a.unchanged(ctx, project, plan, *existing, o.dryRun)
 	}
-	if err := plan.Lint(); err != nil {
-		return err
-	}
-	product := project.Config().Product.Name
-	a.say("%s %s, sequence number %d", product, plan.Version(), plan.Sequence())
 	draft, err := plan.Build(rand.Reader)
 	if err != nil {
 		return err
 	}
 	defer draft.Wipe()
+	a.say("%s %s, sequence number %d", project.Config().Product.Name, plan.Version(), plan.Sequence())
 	a.sayBuilt(draft.Record())
 	rehearsed, err := draft.Rehearse(ctx)
 	if err != nil {

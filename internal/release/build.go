@@ -30,9 +30,13 @@ type built struct {
 	sealer   *encrypt.Sealer // nil when not encrypted
 }
 
-// Build makes payloads and manifests. random is crypto/rand.Reader but in
-// tests. The caller wipes the draft when the release is done.
+// Build makes payloads and manifests of a plan that Lint passes; its error is
+// Lint's otherwise. random is crypto/rand.Reader but in tests. The caller wipes
+// the draft when the release is done.
 func (p *Plan) Build(random io.Reader) (*Draft, error) {
+	if err := p.Lint(); err != nil {
+		return nil, err
+	}
 	d := &Draft{plan: p}
 	var digests []manifest.Digest
 	for i, c := range p.project.components {
@@ -139,7 +143,13 @@ func (d *Draft) Requests() []sign.Request {
 }
 
 // Rehearsed is a draft that every reference bootloader has accepted.
-type Rehearsed struct{ *Draft }
+type Rehearsed struct{ draft *Draft }
+
+// Requests returns what has to be signed, see Draft.Requests.
+func (r *Rehearsed) Requests() []sign.Request { return r.draft.Requests() }
+
+// Record returns what release.json will say, see Draft.Record.
+func (r *Rehearsed) Record() Record { return r.draft.Record() }
 
 // errRehearsal is a bug of this program, never of its input.
 var errRehearsal = errors.New("rehearsal signed other bytes than the release would")

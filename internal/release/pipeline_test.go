@@ -127,7 +127,7 @@ func TestReleaseJSON(t *testing.T) {
 	plan := w.load(t, "1.4.2")
 	rehearsed := build(t, plan, rand.Reader)
 	requests := rehearsed.Requests()
-	if got := rehearsed.Record().Outputs; got == nil || len(got) != 0 {
+	if got := rehearsed.draft.Record().Outputs; got == nil || len(got) != 0 {
 		t.Errorf("outputs before signing: %#v", got)
 	}
 	signed, err := rehearsed.Sign(t.Context(), w.signers)
@@ -309,10 +309,11 @@ func TestBuildErrors(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want %q", tt.name, d, err, tt.want)
 		}
 	}
-	// Lint says it better, but Build does not depend on it.
+	// A plan that Lint refuses cannot be built.
 	w.write(t, "motor.bin", make([]byte, motorBank+1))
-	if _, err := w.load(t, "1.0.0").Build(rand.Reader); verdict.Of(err) != verdict.ImageTooLong {
-		t.Errorf("got %v, want %s", err, verdict.ImageTooLong)
+	_, err := w.load(t, "1.0.0").Build(rand.Reader)
+	if policy, ok := errors.AsType[*PolicyError](err); !ok || policy.Findings[0].Reason != verdict.ImageExceedsBank {
+		t.Errorf("got %v, want %s", err, verdict.ImageExceedsBank)
 	}
 }
 
@@ -555,7 +556,7 @@ func TestEveryRecipient(t *testing.T) {
 	if _, err := draft.Rehearse(t.Context()); verdict.Of(err) != verdict.KeyUnwrap {
 		t.Errorf("rehearsal: got %v, want %s", err, verdict.KeyUnwrap)
 	}
-	signed, err := (&Rehearsed{draft}).Sign(t.Context(), w.signers)
+	signed, err := (&Rehearsed{draft: draft}).Sign(t.Context(), w.signers)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -189,6 +189,9 @@ func (p *Plan) Existing() (*Record, error) {
 		if _, err := os.Lstat(bundle); err == nil {
 			return nil, fmt.Errorf("release: %s has no %s beside it: %w", bundle, recordName, ErrExists)
 		}
+		if p.last != nil && p.last.Product == p.project.cfg.Product.Name && p.last.Version.Compare(p.version) == 0 {
+			return nil, fmt.Errorf("release: %s is the last release (sequence number %d), and it is not in %s: %w", p.version, p.last.Sequence, p.outDir, ErrExists)
+		}
 		return nil, nil
 	}
 	if r.Product != p.project.cfg.Product.Name || r.Version.Compare(p.version) != 0 || p.explicit && r.Sequence != p.sequence {

@@ -481,11 +481,16 @@ func TestExisting(t *testing.T) {
 		{name: "the number that it has", options: Options{Sequence: sequence(1)}, found: true},
 		{name: "other number", options: Options{Sequence: sequence(2)}, want: ErrExists, text: "has brush 1.0.0 with sequence number 1"},
 		{name: "other version in its place", options: Options{Version: "1.0.1", OutDir: "dist/1.0.0"}, want: ErrExists, text: "has brush 1.0.0"},
-		{name: "other place", options: Options{OutDir: "dist/elsewhere"}},
+		{name: "other place", options: Options{OutDir: "dist/elsewhere"}, want: ErrExists, text: "1.0.0 is the last release"},
 		{name: "never released", options: Options{Version: "1.0.1"}},
 		{name: "directory emptied", change: func(t *testing.T, w *workshop) {
 			remove(t, w.path("dist/1.0.0/release.json"))
 			remove(t, w.path("dist/1.0.0/brush-1.0.0.ota"))
+		}, want: ErrExists, text: "1.0.0 is the last release (sequence number 1)"},
+		{name: "never released anywhere", change: func(t *testing.T, w *workshop) {
+			remove(t, w.path("dist/1.0.0/release.json"))
+			remove(t, w.path("dist/1.0.0/brush-1.0.0.ota"))
+			remove(t, w.path("release.json"))
 		}},
 		{name: "record lost", change: func(t *testing.T, w *workshop) { remove(t, w.path("dist/1.0.0/release.json")) },
 			want: ErrExists, text: "brush-1.0.0.ota has no release.json beside it"},

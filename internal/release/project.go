@@ -136,7 +136,7 @@ func (p *Project) component(c config.Component) (component, error) {
 	if out.trust, out.signers, err = p.rule(path+".signing", c.Signing, sign.RoleManifest); err != nil {
 		return out, err
 	}
-	for _, k := range out.trust.Keys(sign.RoleManifest) {
+	for _, k := range slices.Concat(out.trust.Keys(sign.RoleManifest), out.signers) {
 		if k.Algorithm() != out.chip.Algorithm {
 			return out, fmt.Errorf("%w: %w",
 				p.cfg.Errorf(path+".chip", "the bootloader of %s verifies %s, key %s is for %s", out.chip.Name, out.chip.Algorithm, p.alias(k.ID()), k.Algorithm()), sign.ErrCurve)

@@ -25,7 +25,8 @@ type Signed struct {
 // Sign has the draft's requests signed. Signers are expected to be
 // sign.Checked; every signature is verified once more where it is put in.
 func (r *Rehearsed) Sign(ctx context.Context, signers map[sign.KeyID]sign.Signer) (*Signed, error) {
-	signatures, err := sign.Answer(ctx, r.Requests(), signers)
+	d := r.draft
+	signatures, err := sign.Answer(ctx, d.Requests(), signers)
 	if err != nil {
 		return nil, err
 	}
@@ -34,20 +35,20 @@ func (r *Rehearsed) Sign(ctx context.Context, signers map[sign.KeyID]sign.Signer
 		signatures = signatures[n:]
 		return s
 	}
-	contents := bundle.Contents{Components: make([]bundle.Component, 0, len(r.components))}
-	envelopes := make([][]byte, len(r.components))
-	for i, b := range r.components {
+	contents := bundle.Contents{Components: make([]bundle.Component, 0, len(d.components))}
+	envelopes := make([][]byte, len(d.components))
+	for i, b := range d.components {
 		if envelopes[i], err = b.envelope.Finish(next(len(b.envelope.Requests()))); err != nil {
 			return nil, err
 		}
 	}
-	if contents.Record, err = r.record.Finish(next(1)); err != nil {
+	if contents.Record, err = d.record.Finish(next(1)); err != nil {
 		return nil, err
 	}
-	for _, i := range r.plan.project.order {
-		payload := r.components[i].payload
+	for _, i := range d.plan.project.order {
+		payload := d.components[i].payload
 		contents.Components = append(contents.Components, bundle.Component{
-			Name:     r.plan.project.components[i].Name,
+			Name:     d.plan.project.components[i].Name,
 			Manifest: envelopes[i],
 			Payload:  io.NewSectionReader(bytes.NewReader(payload), 0, int64(len(payload))),
 		})
@@ -56,7 +57,7 @@ func (r *Rehearsed) Sign(ctx context.Context, signers map[sign.KeyID]sign.Signer
 	if err := bundle.Write(&file, contents); err != nil {
 		return nil, err
 	}
-	return &Signed{r.Draft, file.Bytes()}, nil
+	return &Signed{d, file.Bytes()}, nil
 }
 
 // Verified is a signed release that its own bundle, read back from the bytes to
