@@ -81,15 +81,15 @@ type PINSource func(ctx context.Context, info TokenInfo) (PIN, error)
 func ReadPINFile(path string, insecure bool) (PIN, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return PIN{}, fmt.Errorf("hsm: PIN file: %w: %w", ErrPINFile, err)
+		return PIN{}, fmt.Errorf("hsm: %w: %w", ErrPINFile, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return PIN{}, fmt.Errorf("hsm: PIN file: %w: %w", ErrPINFile, err)
+		return PIN{}, fmt.Errorf("hsm: %w: %w", ErrPINFile, err)
 	}
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o044 != 0 && !insecure {
-		return PIN{}, fmt.Errorf("hsm: PIN file %s: %w: group or others may read it (mode %04o)", path, ErrPINFile, mode.Perm())
+		return PIN{}, fmt.Errorf("hsm: %w %s: group or others may read it (mode %04o)", ErrPINFile, path, mode.Perm())
 	}
 	b := make([]byte, maxPINLength+len("\r\n")+1)
 	n, err := io.ReadFull(f, b)
@@ -111,7 +111,7 @@ func ReadPINFile(path string, insecure bool) (PIN, error) {
 	}
 	if err != nil {
 		clear(b)
-		return PIN{}, fmt.Errorf("hsm: PIN file %s: %w: %w", path, ErrPINFile, err)
+		return PIN{}, fmt.Errorf("hsm: %w %s: %w", ErrPINFile, path, err)
 	}
 	return NewPIN(pin), nil
 }

@@ -66,8 +66,12 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 		if !ok || name == "" || file == "" {
 			return usagef("--device-key %q: want component=file", spec)
 		}
-		if _, ok := project.Config().Component(name); !ok {
+		c, ok := project.Config().Component(name)
+		if !ok {
 			return usagef("--device-key: %s has no component %q", a.configPath, name)
+		}
+		if len(c.EncryptTo) == 0 {
+			a.say("warning: %s is not encrypted by %s; its device key may not be needed", name, a.configPath)
 		}
 		if o.Identities[name], err = readIdentity(file); err != nil {
 			return err
