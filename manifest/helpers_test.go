@@ -241,7 +241,7 @@ func (i *item) body() []byte {
 	return body
 }
 
-// offset returns where target stands in the encoding of i, -1 for nowhere.
+// offset returns where target stands in the encoding of i, or -1 when it is not there.
 func (i *item) offset(target *item) int {
 	if i == target {
 		return 0
