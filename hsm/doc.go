@@ -10,7 +10,7 @@
 //
 //   - Every attribute of a URI must match, and exactly one token and one key.
 //     Two matches are an error that lists both. Slot numbers are not accepted.
-//   - Signing uses a read-only session and CKM_ECDSA over a digest computed on
+//   - Signing uses read-only sessions and CKM_ECDSA over a digest computed on
 //     this side; each signature is verified with the pinned public key before
 //     it is handed out.
 //   - A PIN is asked for once, tried once, and not tried at all when the token

@@ -34,10 +34,15 @@ var (
 	ErrPINPad      = errors.New("no login through the token's PIN pad")
 	ErrPINFile     = errors.New("unusable PIN file")
 
-	// Generating a key: an unusable request, or an unusable result, which has
-	// been deleted again.
+	// An unusable request for a key, and a key that is not as it has to be. If
+	// it has just been generated, it has been deleted again.
 	ErrKeySpec  = errors.New("unusable key specification")
-	ErrKeyUnfit = errors.New("generated key is not as demanded")
+	ErrKeyUnfit = errors.New("unfit key")
+
+	// What the token cannot do, named by its mechanism.
+	ErrMechanism = errors.New("the token lacks a mechanism")
+	// All sessions are taken, by other programs.
+	ErrSessions = errors.New("the token has no free session")
 
 	// The session was lost and could not be used after one reopening either.
 	// Trying again later may help.

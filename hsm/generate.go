@@ -13,9 +13,9 @@ import (
 	"github.com/otapack/otapack/sign"
 )
 
-// trialMessage is what a new key signs first. It is no message that any part
-// of a release could be.
-const trialMessage = "otapack key generation check: this signature authorises nothing"
+// trialMessage is what a key signs to show that it works. It is no message that
+// any part of a release could be: all of those are CBOR arrays.
+const trialMessage = "otapack trial signature: it authorises nothing"
 
 const (
 	defaultIDLength = 8
@@ -46,17 +46,15 @@ func (t *Token) Generate(ctx context.Context, spec KeySpec) (KeyInfo, error) {
 		spec.ID = make([]byte, defaultIDLength)
 		_, _ = rand.Read(spec.ID) // never fails
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	var self slotToken
-	err := t.run(ctx, func() (err error) {
-		if t.options.PIN == nil && t.info.LoginRequired {
+	err := t.do(ctx, func(s *session) (err error) {
+		if t.options.PIN == nil && s.info.LoginRequired {
 			return ErrPINRequired
 		}
-		if self, err = t.forCrypto11(); err != nil {
+		if self, err = s.forCrypto11(); err != nil {
 			return err
 		}
-		return t.checkUnused(ctx, spec)
+		return s.checkUnused(ctx, spec)
 	})
 	if err != nil {
 		return KeyInfo{}, err
@@ -65,8 +63,8 @@ func (t *Token) Generate(ctx context.Context, spec KeySpec) (KeyInfo, error) {
 		return KeyInfo{}, t.fail(err)
 	}
 	var keys []KeyInfo
-	err = t.run(ctx, func() (err error) {
-		keys, err = t.keys(ctx, spec.Label, nil)
+	err = t.do(ctx, func(s *session) (err error) {
+		keys, err = s.keys(ctx, spec.Label, nil)
 		switch {
 		case err != nil:
 			return err
@@ -87,22 +85,22 @@ func (s KeySpec) uri() URI { return URI{Object: s.Label, ID: s.ID} }
 
 // checkUnused looks for keys of any type, as a label or id that is taken twice
 // confuses other tools too.
-func (t *Token) checkUnused(ctx context.Context, spec KeySpec) error {
+func (s *session) checkUnused(ctx context.Context, spec KeySpec) error {
 	for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
 		for _, a := range []*pkcs11.Attribute{
 			pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label),
 			pkcs11.NewAttribute(pkcs11.CKA_ID, spec.ID),
 		} {
-			handles, err := t.find(ctx, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class), a})
+			handles, err := s.find(ctx, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class), a})
 			if err != nil {
 				return err
 			}
 			if len(handles) > 0 {
-				found, err := t.readObject(ctx, handles[0])
+				found, err := s.readObject(ctx, handles[0])
 				if err != nil {
 					return err
 				}
-				return fmt.Errorf("%w: %s", ErrKeyExists, t.uri(found))
+				return fmt.Errorf("%w: %s", ErrKeyExists, s.uri(found))
 			}
 		}
 	}
@@ -111,23 +109,23 @@ func (t *Token) checkUnused(ctx context.Context, spec KeySpec) error {
 
 // forCrypto11 returns how crypto11 can select this token. It takes the first
 // token of a serial or a label and tells nobody, so that either must be unique.
-func (t *Token) forCrypto11() (slotToken, error) {
-	all, _, err := tokens(t.module.ctx)
+func (s *session) forCrypto11() (slotToken, error) {
+	all, _, err := tokens(s.p)
 	if err != nil {
 		return slotToken{}, err
 	}
 	var self slotToken
 	serials, labels := 0, 0
-	for _, s := range all {
-		if s.slot == t.slot {
-			self = s
+	for _, o := range all {
+		if o.slot == s.conn.slot {
+			self = o
 		}
 	}
-	for _, s := range all {
-		if s.serial == self.serial {
+	for _, o := range all {
+		if o.serial == self.serial {
 			serials++
 		}
-		if s.label == self.label {
+		if o.label == self.label {
 			labels++
 		}
 	}
@@ -177,6 +175,8 @@ func (t *Token) generate(ctx context.Context, self slotToken, spec KeySpec) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	t.mu.Lock() // nothing else runs, but the race detector does not know
+	defer t.mu.Unlock()
 	c, err := crypto11.Configure(&crypto11.Config{
 		Path:              t.module.path,
 		TokenSerial:       self.serial,
@@ -209,7 +209,11 @@ func (t *Token) generate(ctx context.Context, self slotToken, spec KeySpec) erro
 	}
 	pair, err := c.GenerateECDSAKeyPairWithAttributes(public, private, spec.Algorithm.Curve())
 	if err != nil {
-		return fmt.Errorf("new key %s: %w", spec.uri(), call("C_GenerateKeyPair", err))
+		err = call("C_GenerateKeyPair", err)
+		if hasCode(err, pkcs11.CKR_MECHANISM_INVALID) {
+			err = missing(pkcs11.CKM_EC_KEY_PAIR_GEN, err)
+		}
+		return fmt.Errorf("new key %s: %w", spec.uri(), err)
 	}
 	if err := keepIfFit(ctx, c, pair, spec.Algorithm); err != nil {
 		return fmt.Errorf("new key %s: %w", spec.uri(), err)

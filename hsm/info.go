@@ -20,14 +20,41 @@ type Options struct {
 	// public objects are visible, and nothing can be signed or generated.
 	PIN PINSource
 
+	// Sessions is how many sessions to open at most, as many as signatures are
+	// wanted at the same time: 1 to MaxSessions, 0 for 4. A token that allows
+	// fewer is served with fewer.
+	Sessions int
+
 	// AllowFinalTry permits a login when one more wrong PIN locks the token.
 	AllowFinalTry bool
+}
+
+// MaxSessions bounds Options.Sessions.
+const MaxSessions = 64
+
+const defaultSessions = 4
+
+// ModuleInfo is what a module says about itself (C_GetInfo).
+type ModuleInfo struct {
+	Path         string
+	Manufacturer string
+	Description  string
+	Version      string // of the library, "2.6"
+	Cryptoki     string // version of the interface, "2.40"
 }
 
 // TokenInfo is what a token says about itself without a login. Blanks and NULs
 // that pad the text are removed.
 type TokenInfo struct {
 	Label, Serial, Model, Manufacturer string
+	Hardware, Firmware                 string // versions, "2.6"
+
+	// MaxSessions is how many sessions one program may open, 0 when there is no
+	// limit or the token does not tell.
+	MaxSessions uint
+	// Clock is the token's time as YYYYMMDDhhmmss and two more digits, in UTC;
+	// empty when it has none.
+	Clock string
 
 	LoginRequired bool // CKF_LOGIN_REQUIRED
 	PINPad        bool // CKF_PROTECTED_AUTHENTICATION_PATH
@@ -93,6 +120,10 @@ type Attributes struct {
 	Decrypt          State // CKA_DECRYPT
 	Unwrap           State // CKA_UNWRAP
 	Derive           State // CKA_DERIVE
+
+	// AlwaysAuthenticate is CKA_ALWAYS_AUTHENTICATE: the PIN is wanted for
+	// every signature.
+	AlwaysAuthenticate State
 }
 
 // KeyInfo describes an EC key on a token.
@@ -113,6 +144,9 @@ type KeyInfo struct {
 	// Private is Yes when the private half was seen. Without a login it is
 	// hidden on most tokens: then the public half is listed, as Unknown.
 	Private State
+	// Mechanism is how the key was made: "CKM_EC_KEY_PAIR_GEN", or "" when the
+	// module does not tell.
+	Mechanism string
 	Attributes
 }
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -51,20 +52,20 @@ func keyTemplate(class uint, label string, id []byte) []*pkcs11.Attribute {
 }
 
 // find returns the handles of all objects that match a template.
-func (t *Token) find(ctx context.Context, template []*pkcs11.Attribute) (handles []pkcs11.ObjectHandle, err error) {
+func (s *session) find(ctx context.Context, template []*pkcs11.Attribute) (handles []pkcs11.ObjectHandle, err error) {
 	const batch = 100
-	p := t.module.ctx
+	p := s.p
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := p.FindObjectsInit(t.session, template); err != nil {
+	if err := p.FindObjectsInit(s.handle, template); err != nil {
 		return nil, call("C_FindObjectsInit", err)
 	}
 	defer func() {
-		err = cmp.Or(err, call("C_FindObjectsFinal", p.FindObjectsFinal(t.session)))
+		err = cmp.Or(err, call("C_FindObjectsFinal", p.FindObjectsFinal(s.handle)))
 	}()
 	for {
-		found, _, err := p.FindObjects(t.session, batch)
+		found, _, err := p.FindObjects(s.handle, batch)
 		if err != nil {
 			return nil, call("C_FindObjects", err)
 		}
@@ -81,7 +82,7 @@ func (t *Token) find(ctx context.Context, template []*pkcs11.Attribute) (handles
 // read returns attribute values, nil for one that the module does not have or
 // does not tell. One such attribute makes some modules refuse the whole call:
 // then each is asked for alone.
-func (t *Token) read(ctx context.Context, handle pkcs11.ObjectHandle, types ...uint) ([][]byte, error) {
+func (s *session) read(ctx context.Context, handle pkcs11.ObjectHandle, types ...uint) ([][]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func (t *Token) read(ctx context.Context, handle pkcs11.ObjectHandle, types ...u
 	for _, typ := range types {
 		template = append(template, pkcs11.NewAttribute(typ, nil))
 	}
-	attributes, err := t.module.ctx.GetAttributeValue(t.session, handle, template)
+	attributes, err := s.p.GetAttributeValue(s.handle, handle, template)
 	if err := call("C_GetAttributeValue", err); err != nil {
 		if !hasCode(err, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, pkcs11.CKR_ATTRIBUTE_SENSITIVE) {
 			return nil, err
@@ -99,7 +100,7 @@ func (t *Token) read(ctx context.Context, handle pkcs11.ObjectHandle, types ...u
 		}
 		var values [][]byte
 		for _, typ := range types {
-			value, err := t.read(ctx, handle, typ)
+			value, err := s.read(ctx, handle, typ)
 			if err != nil {
 				return nil, err
 			}
@@ -114,8 +115,8 @@ func (t *Token) read(ctx context.Context, handle pkcs11.ObjectHandle, types ...u
 	return values, nil
 }
 
-func (t *Token) readObject(ctx context.Context, handle pkcs11.ObjectHandle) (object, error) {
-	v, err := t.read(ctx, handle, pkcs11.CKA_LABEL, pkcs11.CKA_ID)
+func (s *session) readObject(ctx context.Context, handle pkcs11.ObjectHandle) (object, error) {
+	v, err := s.read(ctx, handle, pkcs11.CKA_LABEL, pkcs11.CKA_ID)
 	if err != nil {
 		return object{}, err
 	}
@@ -123,14 +124,14 @@ func (t *Token) readObject(ctx context.Context, handle pkcs11.ObjectHandle) (obj
 }
 
 // publicObjects reads the EC public key objects with the given label and id.
-func (t *Token) publicObjects(ctx context.Context, label string, id []byte) ([]publicObject, error) {
-	handles, err := t.find(ctx, keyTemplate(pkcs11.CKO_PUBLIC_KEY, label, id))
+func (s *session) publicObjects(ctx context.Context, label string, id []byte) ([]publicObject, error) {
+	handles, err := s.find(ctx, keyTemplate(pkcs11.CKO_PUBLIC_KEY, label, id))
 	if err != nil {
 		return nil, err
 	}
 	var objects []publicObject
 	for _, h := range handles {
-		v, err := t.read(ctx, h, pkcs11.CKA_LABEL, pkcs11.CKA_ID, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT)
+		v, err := s.read(ctx, h, pkcs11.CKA_LABEL, pkcs11.CKA_ID, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT)
 		if err != nil {
 			return nil, err
 		}
@@ -140,71 +141,167 @@ func (t *Token) publicObjects(ctx context.Context, label string, id []byte) ([]p
 }
 
 // uri is the paste-ready name of a key on this token.
-func (t *Token) uri(o object) URI {
-	u := t.info.URI()
+func (s *session) uri(o object) URI {
+	u := s.info.URI()
 	u.Object, u.ID, u.Type = o.label, o.id, "private"
 	return u
 }
 
-// lookup finds the only private key that key names, and its public half.
-func (t *Token) lookup(ctx context.Context, key URI) (pkcs11.ObjectHandle, sign.PublicKey, error) {
-	handles, err := t.find(ctx, keyTemplate(pkcs11.CKO_PRIVATE_KEY, key.Object, key.ID))
+// lookup finds the only private key that key names, or any if it names none, and
+// that pinned is the public half of.
+func (s *session) lookup(ctx context.Context, key URI, pinned sign.PublicKey) (pkcs11.ObjectHandle, error) {
+	if key.Object == "" && len(key.ID) == 0 {
+		return s.lookupPinned(ctx, pinned)
+	}
+	handles, err := s.find(ctx, keyTemplate(pkcs11.CKO_PRIVATE_KEY, key.Object, key.ID))
 	switch {
 	case err != nil:
-		return 0, sign.PublicKey{}, err
+		return 0, err
 	case len(handles) == 0:
-		return 0, sign.PublicKey{}, t.notFound(ctx)
+		return 0, s.notFound(ctx)
 	case len(handles) > 1:
-		uris, err := t.listKeys(ctx, handles)
-		return 0, sign.PublicKey{}, cmp.Or(err, fmt.Errorf("%w: %s", ErrKeyAmbiguous, uris))
+		return 0, s.ambiguous(ctx, handles)
 	}
-	private, err := t.readObject(ctx, handles[0])
+	return handles[0], s.checkPublic(ctx, handles[0], pinned)
+}
+
+// checkPublic insists that pinned is the public half of a private key.
+func (s *session) checkPublic(ctx context.Context, handle pkcs11.ObjectHandle, pinned sign.PublicKey) error {
+	private, err := s.readObject(ctx, handle)
 	if err != nil {
-		return 0, sign.PublicKey{}, err
+		return err
 	}
 	label := private.label
 	if len(private.id) > 0 {
 		label = "" // some tokens label the halves differently
 	}
-	publics, err := t.publicObjects(ctx, label, private.id)
+	publics, err := s.publicObjects(ctx, label, private.id)
 	if err != nil {
-		return 0, sign.PublicKey{}, err
+		return err
 	}
 	publics = slices.DeleteFunc(publics, func(o publicObject) bool { return !o.belongsTo(private) })
-	if len(publics) != 1 {
-		target := ErrKeyNotFound
-		if len(publics) > 1 {
-			target = ErrKeyAmbiguous
-		}
-		return 0, sign.PublicKey{}, fmt.Errorf("%w: it has %d public key objects, want one", target, len(publics))
+	switch len(publics) {
+	case 0:
+		return s.provePublic(ctx, handle, pinned)
+	case 1:
+	default:
+		return fmt.Errorf("%w: it has %d public key objects, want one", ErrKeyAmbiguous, len(publics))
 	}
 	public, err := parsePublicKey(publics[0].params, publics[0].point)
-	return private.handle, public, err
+	switch {
+	case errors.Is(err, sign.ErrCurve): // the pinned key is on a supported one
+		return fmt.Errorf("%w: %w", sign.ErrKeyMismatch, err)
+	case err != nil:
+		return err
+	case public.Algorithm() != pinned.Algorithm():
+		return fmt.Errorf("%w: it is an %s key, pinned is %s", sign.ErrKeyMismatch, public.Algorithm(), pinned.Algorithm())
+	case !public.Equal(pinned):
+		return fmt.Errorf("%w: it is %s, pinned is %s", sign.ErrKeyMismatch, public.ID().Short(), pinned.ID().Short())
+	}
+	return nil
+}
+
+// provePublic has a private key sign a text that authorises nothing, to learn
+// whether pinned is its public half. A key that wants its PIN for every
+// signature is left alone: its first signature will tell.
+func (s *session) provePublic(ctx context.Context, handle pkcs11.ObjectHandle, pinned sign.PublicKey) error {
+	v, err := s.read(ctx, handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
+	if err != nil || stateOf(v[0]) == Yes {
+		return err
+	}
+	a := pinned.Algorithm()
+	raw, err := s.sign(ctx, handle, false, a.Digest([]byte(trialMessage)))
+	if err != nil {
+		return fmt.Errorf("it has no public key object, and a trial signature: %w", err)
+	}
+	if signature, err := sign.ParseSignature(a, sign.Raw, raw); err == nil {
+		err = pinned.Verify([]byte(trialMessage), signature)
+		if err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: it has no public key object, and the pinned key does not verify its trial signature", sign.ErrKeyMismatch)
+}
+
+// lookupPinned finds the only private key that pinned is the public half of:
+// through the public key object, or by trying them all.
+func (s *session) lookupPinned(ctx context.Context, pinned sign.PublicKey) (pkcs11.ObjectHandle, error) {
+	const maxTried = 32
+	publics, err := s.publicObjects(ctx, "", nil)
+	if err != nil {
+		return 0, err
+	}
+	privates, err := s.find(ctx, keyTemplate(pkcs11.CKO_PRIVATE_KEY, "", nil))
+	if err != nil {
+		return 0, err
+	}
+	if len(privates) > maxTried {
+		return 0, fmt.Errorf("%w: the token has %d EC keys, too many to look for one by its public half: name it by object or id", ErrKeyAmbiguous, len(privates))
+	}
+	var matching []pkcs11.ObjectHandle
+	for _, handle := range privates {
+		private, err := s.readObject(ctx, handle)
+		if err != nil {
+			return 0, err
+		}
+		paired, equal := false, false
+		for _, o := range publics {
+			if o.belongsTo(private) {
+				public, err := parsePublicKey(o.params, o.point)
+				paired, equal = true, equal || err == nil && public.Equal(pinned)
+			}
+		}
+		if !paired {
+			err := s.provePublic(ctx, handle, pinned)
+			_, refused := errors.AsType[CallError](err)
+			switch {
+			case err == nil:
+				equal = true
+			case !errors.Is(err, sign.ErrKeyMismatch) && (!refused || Stale(err)): // a key of another curve refuses the digest
+				return 0, err
+			}
+		}
+		if equal {
+			matching = append(matching, handle)
+		}
+	}
+	switch len(matching) {
+	case 0:
+		return 0, s.notFound(ctx)
+	case 1:
+		return matching[0], nil
+	}
+	return 0, s.ambiguous(ctx, matching)
+}
+
+func (s *session) ambiguous(ctx context.Context, handles []pkcs11.ObjectHandle) error {
+	uris, err := s.listKeys(ctx, handles)
+	return cmp.Or(err, fmt.Errorf("%w: %s", ErrKeyAmbiguous, uris))
 }
 
 // notFound says what could have been meant.
-func (t *Token) notFound(ctx context.Context) error {
-	handles, err := t.find(ctx, keyTemplate(pkcs11.CKO_PRIVATE_KEY, "", nil))
+func (s *session) notFound(ctx context.Context) error {
+	handles, err := s.find(ctx, keyTemplate(pkcs11.CKO_PRIVATE_KEY, "", nil))
 	switch {
 	case err != nil:
 		return err
 	case len(handles) > 0:
-		uris, err := t.listKeys(ctx, handles)
+		uris, err := s.listKeys(ctx, handles)
 		return cmp.Or(err, fmt.Errorf("%w; the token has %s", ErrKeyNotFound, uris))
-	case t.options.PIN == nil && t.info.LoginRequired:
+	case s.token.options.PIN == nil && s.info.LoginRequired:
 		return fmt.Errorf("%w: private keys are hidden without a login", ErrPINRequired)
 	}
 	return fmt.Errorf("%w; the token has no EC private key", ErrKeyNotFound)
 }
 
-func (t *Token) listKeys(ctx context.Context, handles []pkcs11.ObjectHandle) (string, error) {
+func (s *session) listKeys(ctx context.Context, handles []pkcs11.ObjectHandle) (string, error) {
 	var uris []URI
 	for _, h := range handles[:min(len(handles), listLimit)] {
-		o, err := t.readObject(ctx, h)
+		o, err := s.readObject(ctx, h)
 		if err != nil {
 			return "", err
 		}
-		uris = append(uris, t.uri(o))
+		uris = append(uris, s.uri(o))
 	}
 	return list(uris, len(handles)), nil
 }
@@ -214,38 +311,39 @@ func (t *Token) listKeys(ctx context.Context, handles []pkcs11.ObjectHandle) (st
 // which KeyInfo.Private is Unknown. It makes a few calls per key.
 func (t *Token) Keys(ctx context.Context) ([]KeyInfo, error) {
 	var keys []KeyInfo
-	err := t.do(ctx, func() (err error) {
-		keys, err = t.keys(ctx, "", nil)
+	err := t.do(ctx, func(s *session) (err error) {
+		keys, err = s.keys(ctx, "", nil)
 		return err
 	})
 	return keys, err
 }
 
 // keys lists the keys with the given label and id.
-func (t *Token) keys(ctx context.Context, label string, id []byte) ([]KeyInfo, error) {
-	publics, err := t.publicObjects(ctx, label, id)
+func (s *session) keys(ctx context.Context, label string, id []byte) ([]KeyInfo, error) {
+	publics, err := s.publicObjects(ctx, label, id)
 	if err != nil {
 		return nil, err
 	}
-	handles, err := t.find(ctx, keyTemplate(pkcs11.CKO_PRIVATE_KEY, label, id))
+	handles, err := s.find(ctx, keyTemplate(pkcs11.CKO_PRIVATE_KEY, label, id))
 	if err != nil {
 		return nil, err
 	}
 	var keys []KeyInfo
 	paired := make([]bool, len(publics))
 	for _, h := range handles {
-		private, err := t.readObject(ctx, h)
+		private, err := s.readObject(ctx, h)
 		if err != nil {
 			return nil, err
 		}
-		info := t.keyInfo(private)
+		info := s.keyInfo(private)
 		info.Private = Yes
-		values, err := t.read(ctx, h, append([]uint{pkcs11.CKA_EC_PARAMS}, attributeTypes...)...)
+		values, err := s.read(ctx, h, append([]uint{pkcs11.CKA_EC_PARAMS, pkcs11.CKA_KEY_GEN_MECHANISM}, attributeTypes...)...)
 		if err != nil {
 			return nil, err
 		}
 		info.setCurve(values[0])
-		info.Attributes = attributesOf(values[1:])
+		info.Mechanism = mechanismOf(values[1])
+		info.Attributes = attributesOf(values[2:])
 		var halves []publicObject
 		for i, o := range publics {
 			if o.belongsTo(private) {
@@ -257,10 +355,10 @@ func (t *Token) keys(ctx context.Context, label string, id []byte) ([]KeyInfo, e
 		}
 		keys = append(keys, info)
 	}
-	if t.options.PIN == nil && t.info.LoginRequired {
+	if s.token.options.PIN == nil && s.info.LoginRequired {
 		for i, o := range publics {
 			if !paired[i] {
-				info := t.keyInfo(o.object)
+				info := s.keyInfo(o.object)
 				info.setPublic(o)
 				keys = append(keys, info)
 			}
@@ -272,8 +370,8 @@ func (t *Token) keys(ctx context.Context, label string, id []byte) ([]KeyInfo, e
 	return keys, nil
 }
 
-func (t *Token) keyInfo(o object) KeyInfo {
-	return KeyInfo{Label: o.label, ID: o.id, URI: t.uri(o), Curve: parseCurve(nil).name}
+func (s *session) keyInfo(o object) KeyInfo {
+	return KeyInfo{Label: o.label, ID: o.id, URI: s.uri(o), Curve: parseCurve(nil).name}
 }
 
 // setCurve takes CKA_EC_PARAMS, which not every module tells of a private key.
@@ -302,6 +400,7 @@ var attributeTypes = []uint{
 	pkcs11.CKA_DECRYPT,
 	pkcs11.CKA_UNWRAP,
 	pkcs11.CKA_DERIVE,
+	pkcs11.CKA_ALWAYS_AUTHENTICATE,
 }
 
 // attributesOf takes the values of attributeTypes.
@@ -316,5 +415,7 @@ func attributesOf(v [][]byte) Attributes {
 		Decrypt:          stateOf(v[6]),
 		Unwrap:           stateOf(v[7]),
 		Derive:           stateOf(v[8]),
+
+		AlwaysAuthenticate: stateOf(v[9]),
 	}
 }

@@ -25,6 +25,7 @@ type module struct {
 	key  string
 	path string
 	ctx  *pkcs11.Ctx
+	info ModuleInfo
 	refs int // guarded by modules
 
 	// mu is held for reading during calls, and for writing while the module is
@@ -53,16 +54,36 @@ func loadModule(path string) (*module, error) {
 		m.refs++
 		return m, nil
 	}
-	m := &module{key: key, path: path, ctx: pkcs11.New(path), refs: 1}
-	if m.ctx == nil { // the library does not pass on what dlerror says
-		return nil, fmt.Errorf("hsm: module %s: %w: it does not load, perhaps a library that it needs is missing", path, ErrModule)
+	p, err := newContext(path)
+	if err != nil {
+		return nil, fmt.Errorf("hsm: module %s: %w: %w", path, ErrModule, err)
 	}
-	if err := m.initialize(); err != nil {
+	m := &module{key: key, path: path, ctx: p, refs: 1}
+	if err := m.start(); err != nil {
 		m.ctx.Destroy()
 		return nil, fmt.Errorf("hsm: module %s: %w", path, err)
 	}
 	modules.open[key] = m
 	return m, nil
+}
+
+// start initialises a new module and asks what it is.
+func (m *module) start() error {
+	if err := m.initialize(); err != nil {
+		return err
+	}
+	raw, err := m.ctx.GetInfo()
+	if err != nil {
+		return errors.Join(call("C_GetInfo", err), m.finalize())
+	}
+	m.info = ModuleInfo{
+		Path:         m.path,
+		Manufacturer: trim(raw.ManufacturerID),
+		Description:  trim(raw.LibraryDescription),
+		Version:      versionText(raw.LibraryVersion),
+		Cryptoki:     versionText(raw.CryptokiVersion),
+	}
+	return nil
 }
 
 // release gives up one reference; the last one finalises and unloads.

@@ -23,6 +23,9 @@ func InitToken(context.Context, string, string, PIN, PIN) error { return errNoCg
 // Info returns the zero TokenInfo.
 func (*Token) Info() TokenInfo { return TokenInfo{} }
 
+// Module returns the zero ModuleInfo.
+func (*Token) Module() ModuleInfo { return ModuleInfo{} }
+
 // Ping returns ErrNoCgo.
 func (*Token) Ping(context.Context) error { return errNoCgo }
 

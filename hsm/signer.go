@@ -5,98 +5,136 @@ package hsm
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/miekg/pkcs11"
 	"github.com/otapack/otapack/sign"
 )
 
-// Signer returns the private key that key names by object, id or both. It must
-// be the only one, its public half must be on the token, as the only one, and
-// equal pinned: else the error wraps ErrKeyNotFound, ErrKeyAmbiguous or
-// sign.ErrKeyMismatch. Token attributes of key must match this token; its
-// query attributes are not looked at.
+// Signer returns the private key that key names by object, id or both, and that
+// pinned is the public half of. With neither it is the key whose public half is
+// pinned, for tokens whose keys have no names.
+//
+// Exactly one private key must match, and its public key object equal pinned:
+// else the error wraps ErrKeyNotFound, ErrKeyAmbiguous or sign.ErrKeyMismatch.
+// Where the token has no public key object that belongs to the key, the key
+// signs a text that authorises nothing, and pinned must verify it. Token
+// attributes of key must match this token; its query attributes are not looked
+// at.
 //
 // Every signature is verified with pinned before it is returned. The Signer
-// works until the Token is closed.
+// works until the Token is closed, and for several goroutines at once.
 func (t *Token) Signer(ctx context.Context, key URI, pinned sign.PublicKey) (sign.Signer, error) {
 	switch {
-	case key.Object == "" && len(key.ID) == 0:
-		return nil, fmt.Errorf("hsm: %w: neither object nor id names a key", ErrURI)
+	case pinned.IsZero():
+		return nil, fmt.Errorf("hsm: key %s: no pinned public key: %w", key, sign.ErrKey)
 	case key.Type != "" && key.Type != "private":
 		return nil, fmt.Errorf("hsm: %w: type is %s, but a signing key is private", ErrURI, key.Type)
 	}
-	s := &signer{token: t, key: URI{Object: key.Object, ID: bytes.Clone(key.ID)}, public: pinned}
-	err := t.do(ctx, func() error {
-		if !key.matches(t.info) {
-			return fmt.Errorf("key %s: %w: its URI names another token", s.key, ErrKeyNotFound)
+	p := &signer{token: t, key: URI{Object: key.Object, ID: bytes.Clone(key.ID)}, public: pinned}
+	err := t.do(ctx, func(s *session) error {
+		if !key.matches(s.info) {
+			return fmt.Errorf("key %s: %w: its URI names another token", p.name(), ErrKeyNotFound)
 		}
-		return s.load(ctx)
+		_, _, err := p.load(ctx, s)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return sign.Checked(s, pinned)
+	return sign.Checked(p, pinned)
 }
 
-// signer is a private key object. Token.mu guards it.
+// signer is a private key object.
 type signer struct {
-	token      *Token
-	key        URI
-	public     sign.PublicKey
-	handle     pkcs11.ObjectHandle
-	generation int // of the module, for which handle is good
+	token  *Token
+	key    URI
+	public sign.PublicKey
+
+	mu     sync.Mutex  // guards what follows
+	conn   *connection // for which handle is good
+	handle pkcs11.ObjectHandle
+	// always says that every signature wants a login of its own.
+	always bool
 }
 
-// load finds the key and insists that its public half is s.public.
-func (s *signer) load(ctx context.Context) error {
-	handle, public, err := s.token.lookup(ctx, s.key)
-	switch {
-	case errors.Is(err, sign.ErrCurve): // the pinned key is on a supported one
-		err = fmt.Errorf("%w: %w", sign.ErrKeyMismatch, err)
-	case err != nil:
-	case public.Algorithm() != s.public.Algorithm():
-		err = fmt.Errorf("%w: it is an %s key, pinned is %s", sign.ErrKeyMismatch, public.Algorithm(), s.public.Algorithm())
-	case !public.Equal(s.public):
-		err = fmt.Errorf("%w: it is %s, pinned is %s", sign.ErrKeyMismatch, public.ID().Short(), s.public.ID().Short())
+// load finds the key, unless it has been found in this connection, and insists
+// that its public half is p.public.
+func (p *signer) load(ctx context.Context, s *session) (handle pkcs11.ObjectHandle, always bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn != s.conn {
+		if p.handle, err = s.lookup(ctx, p.key, p.public); err != nil {
+			return 0, false, fmt.Errorf("key %s: %w", p.name(), err)
+		}
+		v, err := s.read(ctx, p.handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
+		if err != nil {
+			return 0, false, err
+		}
+		p.conn, p.always = s.conn, stateOf(v[0]) == Yes
 	}
-	if err != nil {
-		return fmt.Errorf("key %s: %w", s.key, err)
-	}
-	s.handle, s.generation = handle, s.token.generation
-	return nil
+	return p.handle, p.always, nil
 }
 
-func (s *signer) Public() sign.PublicKey { return s.public }
+// name is how errors call the key.
+func (p *signer) name() string {
+	if p.key.Object == "" && len(p.key.ID) == 0 {
+		return "with the public half " + p.public.ID().Short()
+	}
+	return p.key.String()
+}
 
-func (s *signer) Sign(ctx context.Context, message []byte) (sign.Signature, error) {
-	return s.SignDigest(ctx, s.public.Algorithm().Digest(message))
+func (p *signer) Public() sign.PublicKey { return p.public }
+
+func (p *signer) Sign(ctx context.Context, message []byte) (sign.Signature, error) {
+	return p.SignDigest(ctx, p.public.Algorithm().Digest(message))
 }
 
 // SignDigest checks the length of the digest: tokens sign anything.
-func (s *signer) SignDigest(ctx context.Context, digest []byte) (sign.Signature, error) {
-	a := s.public.Algorithm()
+func (p *signer) SignDigest(ctx context.Context, digest []byte) (sign.Signature, error) {
+	a := p.public.Algorithm()
 	if len(digest) != a.Hash().Size() {
 		return sign.Signature{}, fmt.Errorf("hsm: %s over %d bytes: %w", a, len(digest), sign.ErrDigestSize)
 	}
-	mechanism := []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_ECDSA, nil)}
 	var raw []byte
-	err := s.token.do(ctx, func() (err error) {
-		if s.generation != s.token.generation {
-			if err := s.load(ctx); err != nil {
-				return err
-			}
+	err := p.token.do(ctx, func(s *session) error {
+		handle, always, err := p.load(ctx, s)
+		if err != nil {
+			return err
 		}
-		p, session := s.token.module.ctx, s.token.session
-		if err := p.SignInit(session, mechanism, s.handle); err != nil {
-			return call("C_SignInit", err)
+		if raw, err = s.sign(ctx, handle, always, digest); err != nil {
+			return fmt.Errorf("key %s: %w", p.name(), err)
 		}
-		raw, err = p.Sign(session, digest)
-		return call("C_Sign", err)
+		return nil
 	})
 	if err != nil {
 		return sign.Signature{}, err
 	}
 	return sign.ParseSignature(a, sign.Raw, raw)
+}
+
+// sign makes one signature. With always, nobody else may use the token between
+// the login and the signature that it is for: some tokens would forget it.
+func (s *session) sign(ctx context.Context, handle pkcs11.ObjectHandle, always bool, digest []byte) ([]byte, error) {
+	if always {
+		s.token.reauthenticating.Lock()
+		defer s.token.reauthenticating.Unlock()
+	}
+	err := call("C_SignInit", s.p.SignInit(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_ECDSA, nil)}, handle))
+	switch {
+	case hasCode(err, pkcs11.CKR_MECHANISM_INVALID):
+		return nil, missing(pkcs11.CKM_ECDSA, err)
+	case hasCode(err, pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, pkcs11.CKR_KEY_TYPE_INCONSISTENT):
+		return nil, fmt.Errorf("%w: %w", ErrKeyUnfit, err)
+	case err != nil:
+		return nil, err
+	}
+	if always {
+		if err := s.authenticate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := s.p.Sign(s.handle, digest)
+	return raw, call("C_Sign", err)
 }

@@ -14,23 +14,49 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// Token is one token with one read-only session.
+// Token is one token with a pool of read-only sessions, which it opens as they
+// are needed.
 type Token struct {
 	options Options
 	module  *module
 
-	mu         sync.Mutex // guards what follows and the session, which only one thread may use
+	use  sync.RWMutex  // held for reading by operations, for writing by Close
+	free chan struct{} // has an element for each session that may be in use
+
+	reauthenticating sync.Mutex // see signer.authenticate
+
+	mu         sync.Mutex // guards what follows
 	info       TokenInfo
-	slot       uint
-	session    pkcs11.SessionHandle
-	generation int   // of the module, when the session was opened
-	lost       error // why there is no session, until one is open again
-	pin        PIN   // kept for reopening and for Generate
-	rejected   error // a PIN error when reopening: never tried again
+	conn       *connection // nil: there is none
+	generation int         // of the module, when conn was last made or tried
+	lost       error       // why there is no connection, until there is one again
+	pin        PIN         // kept for connecting again and for Generate
+	rejected   error       // a PIN error when connecting again: never tried again
 	closed     bool
 }
 
-var errSessionEnded = errors.New("the session ended with those of another token")
+// connection is what selecting the token and logging in gave. Sessions and
+// object handles are of use only in the connection that they come from.
+type connection struct {
+	generation int // of the module
+	slot       uint
+	idle       []pkcs11.SessionHandle
+	open       int // sessions, idle ones included
+}
+
+// session is one session for the use of one operation.
+type session struct {
+	token  *Token
+	conn   *connection
+	p      *pkcs11.Ctx
+	handle pkcs11.SessionHandle
+	info   TokenInfo
+}
+
+var (
+	errSessionEnded = errors.New("the session ended with those of another token")
+	errNoMore       = errors.New("the token opens no further session")
+)
 
 // Open loads the module, selects the token, opens a session and, with
 // Options.PIN, logs in: one attempt.
@@ -43,6 +69,8 @@ func Open(ctx context.Context, o Options) (*Token, error) {
 		return nil, fmt.Errorf("hsm: %w: slot-id: slots get renumbered; name the token by its serial or label", ErrURI)
 	case !o.Token.namesToken():
 		return nil, fmt.Errorf("hsm: %w: it does not name a token", ErrURI)
+	case o.Sessions < 0 || o.Sessions > MaxSessions:
+		return nil, fmt.Errorf("hsm: %d sessions: want 1 to %d", o.Sessions, MaxSessions)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -51,11 +79,24 @@ func Open(ctx context.Context, o Options) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Token{options: o, module: m}
-	if err := t.attempt(ctx, func() error { return nil }); err != nil {
-		return nil, errors.Join(t.fail(err), t.Close())
+	t := &Token{options: o, module: m, free: make(chan struct{}, cmp.Or(o.Sessions, defaultSessions))}
+	t.free <- struct{}{}
+	if err := t.do(ctx, func(*session) error { return nil }); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	for range t.sessionLimit() - 1 {
+		t.free <- struct{}{}
 	}
 	return t, nil
+}
+
+// sessionLimit is how many sessions to open at most.
+func (t *Token) sessionLimit() int {
+	limit := cap(t.free)
+	if n := t.Info().MaxSessions; n > 0 && n < uint(limit) {
+		limit = int(n)
+	}
+	return limit
 }
 
 // Info returns what the token said about itself when it was opened.
@@ -65,18 +106,23 @@ func (t *Token) Info() TokenInfo {
 	return t.info
 }
 
-// Ping checks that the session is alive, and reopens it when it is not.
+// Module returns what the module said about itself when it was loaded.
+func (t *Token) Module() ModuleInfo { return t.module.info }
+
+// Ping checks that a session is alive, and reopens it when it is not.
 func (t *Token) Ping(ctx context.Context) error {
-	return t.do(ctx, func() error {
-		_, err := t.module.ctx.GetSessionInfo(t.session)
+	return t.do(ctx, func(s *session) error {
+		_, err := s.p.GetSessionInfo(s.handle)
 		return call("C_GetSessionInfo", err)
 	})
 }
 
-// Close ends the session, lets go of the module and wipes the PIN. A second
-// Close does nothing. An error only says that the module did not let go
-// cleanly: what was signed before is not affected.
+// Close waits for what is under way, ends all sessions, lets go of the module
+// and wipes the PIN. A second Close does nothing. An error only says that the
+// module did not let go cleanly: what was signed before is not affected.
 func (t *Token) Close() error {
+	t.use.Lock()
+	defer t.use.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -84,133 +130,246 @@ func (t *Token) Close() error {
 	}
 	t.closed = true
 	t.pin.Wipe()
-	return errors.Join(t.closeSession(), t.module.release())
+	return errors.Join(t.closeSessions(), t.module.release())
 }
 
-func (t *Token) closeSession() error {
+func (t *Token) closeSessions() error {
 	t.module.mu.RLock()
 	defer t.module.mu.RUnlock()
-	if t.session == 0 || t.generation != t.module.generation {
-		return nil // the session ended with its generation; its number may be someone else's by now
+	if t.conn == nil || t.conn.generation != t.module.generation {
+		return nil // the sessions ended with their generation; their numbers may be someone else's by now
 	}
-	err := call("C_CloseSession", t.module.ctx.CloseSession(t.session))
+	var errs []error
+	for _, handle := range t.conn.idle {
+		if err := call("C_CloseSession", t.module.ctx.CloseSession(handle)); !Stale(err) {
+			errs = append(errs, err)
+		}
+	}
+	t.conn = nil
+	return errors.Join(errs...)
+}
+
+// do runs f on a session of its own, waiting until one is free. When f finds
+// the session lost, the module is restarted, the token connected again, and f
+// run once more; f must cope with that.
+func (t *Token) do(ctx context.Context, f func(*session) error) error {
+	t.use.RLock()
+	defer t.use.RUnlock()
+	for {
+		select {
+		case <-t.free:
+		case <-ctx.Done():
+			return t.fail(ctx.Err())
+		}
+		err := t.run(ctx, f)
+		if errors.Is(err, errNoMore) {
+			// Other sessions of ours are in use: share those. The element is
+			// not given back, so that nobody else tries to open one more.
+			continue
+		}
+		t.free <- struct{}{}
+		return t.fail(err)
+	}
+}
+
+func (t *Token) run(ctx context.Context, f func(*session) error) error {
+	t.mu.Lock()
+	closed, rejected, lost, generation := t.closed, t.rejected, t.lost, t.generation
+	t.mu.Unlock()
+	switch {
+	case closed:
+		return ErrClosed
+	case rejected != nil:
+		return rejected
+	}
+	if lost == nil {
+		conn, err := t.attempt(ctx, f)
+		if !Stale(err) || conn == nil {
+			return err
+		}
+		t.lose(conn, err)
+		generation = conn.generation
+	}
+	if err := t.module.restart(generation); err != nil {
+		return t.notReopened(err)
+	}
+	_, err := t.attempt(ctx, f)
 	if Stale(err) {
-		return nil
+		err = fmt.Errorf("%w: %w, even after reopening", ErrUnavailable, err)
 	}
 	return err
 }
 
-// do gives f exclusive use of the session.
-func (t *Token) do(ctx context.Context, f func() error) error {
+// lose gives a connection up, if another operation has not done so already.
+func (t *Token) lose(conn *connection, why error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.run(ctx, f)
+	if t.conn == conn {
+		t.conn, t.lost = nil, why
+	}
 }
 
-// run is do for callers that hold t.mu. When f finds the session lost, the
-// module is restarted, the session reopened and f run once more; f must cope
-// with that.
-func (t *Token) run(ctx context.Context, f func() error) error {
-	switch {
-	case t.closed:
-		return t.fail(ErrClosed)
-	case t.rejected != nil:
-		return t.fail(t.rejected)
-	}
-	if t.lost == nil {
-		err := t.attempt(ctx, f)
-		if !Stale(err) {
-			return t.fail(err)
-		}
-		t.lost = err
-	}
-	if err := t.module.restart(t.generation); err != nil {
-		return t.fail(t.notReopened(err))
-	}
-	err := t.attempt(ctx, f)
-	if Stale(err) {
-		err = fmt.Errorf("%w: %w, even after reopening", ErrUnavailable, err)
-	}
-	return t.fail(err)
-}
-
-// attempt runs f on an open session. An error of opening it again is never
-// Stale, so that nothing logs in twice for one operation.
-func (t *Token) attempt(ctx context.Context, f func() error) error {
+// attempt runs f on a session of the current connection, which it makes if need
+// be. An error of making it again is never Stale, so that nothing logs in twice
+// for one operation.
+func (t *Token) attempt(ctx context.Context, f func(*session) error) (*connection, error) {
 	t.module.mu.RLock()
 	defer t.module.mu.RUnlock()
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
-	if t.lost != nil || t.generation != t.module.generation {
-		first := t.generation == 0
-		t.lost = cmp.Or(t.lost, errSessionEnded)
-		t.session, t.generation = 0, t.module.generation
-		switch err := t.connect(ctx); {
-		case err == nil:
-			t.lost = nil
-		case first || ctx.Err() != nil:
-			return err
-		case isPINError(err):
-			t.rejected = err
-			return err
-		default:
-			return t.notReopened(err)
+	conn, s, err := t.take(ctx)
+	if err != nil {
+		return conn, err
+	}
+	err = f(s)
+	t.put(s, err)
+	return conn, err
+}
+
+// take connects if need be, and takes an idle session or opens one. The
+// connection is nil when it could not be made.
+func (t *Token) take(ctx context.Context) (*connection, *session, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn == nil || t.conn.generation != t.module.generation {
+		if err := t.connect(ctx); err != nil {
+			return nil, nil, err
 		}
 	}
-	return f()
+	c := t.conn
+	s := &session{token: t, conn: c, p: t.module.ctx, info: t.info}
+	if n := len(c.idle); n > 0 {
+		s.handle, c.idle = c.idle[n-1], c.idle[:n-1]
+		return c, s, nil
+	}
+	var err error
+	if s.handle, err = openSession(s.p, c.slot); err != nil {
+		if errors.Is(err, ErrSessions) { // c has some, and they are in use
+			err = errNoMore
+		}
+		return c, nil, err
+	}
+	c.open++
+	return c, s, nil
+}
+
+// put gives a session back. One that a call failed on is closed instead: an
+// operation may still be active on it.
+func (t *Token) put(s *session, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn != s.conn || Stale(err) {
+		return // the connection is lost, and the session with it
+	}
+	if _, failed := errors.AsType[CallError](err); !failed {
+		s.conn.idle = append(s.conn.idle, s.handle)
+		return
+	}
+	_ = s.p.CloseSession(s.handle) // what failed is reported already
+	if s.conn.open--; s.conn.open == 0 {
+		t.conn = nil // the login ended with the last session
+	}
+}
+
+// connect selects the token, opens a first session of the current generation
+// and logs in.
+func (t *Token) connect(ctx context.Context) error {
+	first := t.generation == 0
+	t.lost = cmp.Or(t.lost, errSessionEnded)
+	t.conn, t.generation = nil, t.module.generation
+	conn, err := t.logIn(ctx)
+	switch {
+	case err == nil:
+		t.conn, t.lost = conn, nil
+		return nil
+	case first || ctx.Err() != nil:
+		return err
+	case isPINError(err):
+		t.rejected = err
+		return err
+	}
+	return notReopened(t.lost, err)
+}
+
+func (t *Token) notReopened(err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return notReopened(t.lost, err)
 }
 
 // notReopened leaves only ErrUnavailable to be found by errors.Is: a token that
 // was there before is unavailable rather than not found.
-func (t *Token) notReopened(err error) error {
-	return fmt.Errorf("%w: %v; reopening: %v", ErrUnavailable, t.lost, err)
+func notReopened(lost, err error) error {
+	return fmt.Errorf("%w: %v; reopening: %v", ErrUnavailable, lost, err)
 }
 
 // fail says which token an error is about.
 func (t *Token) fail(err error) error {
+	info := t.Info()
 	switch {
 	case err == nil:
 		return nil
-	case t.info == (TokenInfo{}): // not found yet
+	case info == (TokenInfo{}): // not found yet
 		u := t.options.Token
 		return fmt.Errorf("hsm: token %s: %w", URI{Token: u.Token, Serial: u.Serial, Model: u.Model, Manufacturer: u.Manufacturer}, err)
 	}
-	return fmt.Errorf("hsm: token %q: %w", t.info.Label, err)
+	return fmt.Errorf("hsm: token %q: %w", info.Label, err)
 }
 
-// connect selects the token and opens a session of the current generation.
-func (t *Token) connect(ctx context.Context) error {
+func (t *Token) logIn(ctx context.Context) (*connection, error) {
 	p := t.module.ctx
 	found, err := selectToken(p, t.options.Token)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t.info = found.info
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
-	session, err := p.OpenSession(found.slot, pkcs11.CKF_SERIAL_SESSION)
+	handle, err := openSession(p, found.slot)
 	if err != nil {
-		return call("C_OpenSession", err)
+		return nil, err
 	}
-	if err := t.login(ctx, session); err != nil {
-		_ = p.CloseSession(session)
-		return err
+	if err := t.login(ctx, handle); err != nil {
+		_ = p.CloseSession(handle)
+		return nil, err
 	}
-	t.slot, t.session = found.slot, session
-	return nil
+	return &connection{t.generation, found.slot, []pkcs11.SessionHandle{handle}, 1}, nil
+}
+
+func openSession(p *pkcs11.Ctx, slot uint) (pkcs11.SessionHandle, error) {
+	handle, err := p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION)
+	if err := call("C_OpenSession", err); hasCode(err, pkcs11.CKR_SESSION_COUNT) {
+		return 0, fmt.Errorf("%w: %w", ErrSessions, err)
+	} else if err != nil {
+		return 0, err
+	}
+	return handle, nil
 }
 
 // login makes the one attempt, if the token wants one.
-func (t *Token) login(ctx context.Context, session pkcs11.SessionHandle) error {
+func (t *Token) login(ctx context.Context, handle pkcs11.SessionHandle) error {
 	if t.options.PIN == nil || !t.info.LoginRequired {
 		return nil
 	}
 	if err := checkTries(t.info, t.options.AllowFinalTry); err != nil {
 		return err
 	}
+	err := t.enterPIN(ctx, handle, pkcs11.CKU_USER)
+	if hasCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
+		return nil
+	}
+	return err
+}
+
+// enterPIN makes one attempt, after asking for the PIN where it is not known
+// yet. t.mu is held.
+func (t *Token) enterPIN(ctx context.Context, handle pkcs11.SessionHandle, user uint) error {
 	if t.pin.IsEmpty() {
+		if t.options.PIN == nil {
+			return ErrPINRequired
+		}
 		pin, err := t.options.PIN(ctx, t.info)
 		if err != nil {
 			return err
@@ -226,14 +385,31 @@ func (t *Token) login(ctx context.Context, session pkcs11.SessionHandle) error {
 	}
 	// miekg/pkcs11 v1.1.2 passes an empty PIN as NULL, which is what PKCS#11
 	// wants for the PIN pad.
-	err := call("C_Login", t.module.ctx.Login(session, pkcs11.CKU_USER, t.pin.reveal()))
-	switch {
-	case hasCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN):
-		return nil
-	case err != nil && pad:
+	err := call("C_Login", t.module.ctx.Login(handle, user, t.pin.reveal()))
+	if err != nil && pad && !hasCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
 		return fmt.Errorf("%w: %w", ErrPINPad, err)
 	}
 	return classifyPIN(err)
+}
+
+// authenticate is the login that a key with CKA_ALWAYS_AUTHENTICATE wants
+// between C_SignInit and C_Sign. The flags of the token are read anew: the PIN
+// may have been mistyped elsewhere since the first login.
+func (s *session) authenticate(ctx context.Context) error {
+	t := s.token
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	raw, err := s.p.GetTokenInfo(s.conn.slot)
+	if err != nil {
+		return call("C_GetTokenInfo", err)
+	}
+	if err := checkTries(newTokenInfo(raw), t.options.AllowFinalTry); err != nil {
+		return err
+	}
+	if err = t.enterPIN(ctx, s.handle, pkcs11.CKU_CONTEXT_SPECIFIC); isPINError(err) {
+		t.rejected = err
+	}
+	return err
 }
 
 // classifyPIN puts a sentinel in front of what a token says about a PIN.
@@ -266,7 +442,6 @@ func tokens(p *pkcs11.Ctx) (found []slotToken, broken, err error) {
 	if err != nil {
 		return nil, nil, call("C_GetSlotList", err)
 	}
-	trim := func(s string) string { return strings.TrimRight(s, " \x00") }
 	for _, slot := range slots {
 		raw, err := p.GetTokenInfo(slot)
 		if err := call("C_GetTokenInfo", err); err != nil {
@@ -275,21 +450,10 @@ func tokens(p *pkcs11.Ctx) (found []slotToken, broken, err error) {
 			}
 			continue
 		}
-		flag := func(f uint) bool { return raw.Flags&f != 0 }
 		found = append(found, slotToken{
-			slot: slot,
-			info: TokenInfo{
-				Label:         trim(raw.Label),
-				Serial:        trim(raw.SerialNumber),
-				Model:         trim(raw.Model),
-				Manufacturer:  trim(raw.ManufacturerID),
-				LoginRequired: flag(pkcs11.CKF_LOGIN_REQUIRED),
-				PINPad:        flag(pkcs11.CKF_PROTECTED_AUTHENTICATION_PATH),
-				PINCountLow:   flag(pkcs11.CKF_USER_PIN_COUNT_LOW),
-				PINFinalTry:   flag(pkcs11.CKF_USER_PIN_FINAL_TRY),
-				PINLocked:     flag(pkcs11.CKF_USER_PIN_LOCKED),
-			},
-			initialized: flag(pkcs11.CKF_TOKEN_INITIALIZED),
+			slot:        slot,
+			info:        newTokenInfo(raw),
+			initialized: raw.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0,
 			label:       raw.Label,
 			serial:      raw.SerialNumber,
 			minPIN:      raw.MinPinLen,
@@ -297,6 +461,41 @@ func tokens(p *pkcs11.Ctx) (found []slotToken, broken, err error) {
 		})
 	}
 	return found, broken, nil
+}
+
+func newTokenInfo(raw pkcs11.TokenInfo) TokenInfo {
+	flag := func(f uint) bool { return raw.Flags&f != 0 }
+	i := TokenInfo{
+		Label:         trim(raw.Label),
+		Serial:        trim(raw.SerialNumber),
+		Model:         trim(raw.Model),
+		Manufacturer:  trim(raw.ManufacturerID),
+		Hardware:      versionText(raw.HardwareVersion),
+		Firmware:      versionText(raw.FirmwareVersion),
+		LoginRequired: flag(pkcs11.CKF_LOGIN_REQUIRED),
+		PINPad:        flag(pkcs11.CKF_PROTECTED_AUTHENTICATION_PATH),
+		PINCountLow:   flag(pkcs11.CKF_USER_PIN_COUNT_LOW),
+		PINFinalTry:   flag(pkcs11.CKF_USER_PIN_FINAL_TRY),
+		PINLocked:     flag(pkcs11.CKF_USER_PIN_LOCKED),
+		MaxSessions:   count(raw.MaxSessionCount),
+	}
+	if flag(pkcs11.CKF_CLOCK_ON_TOKEN) {
+		i.Clock = trim(raw.UTCTime)
+	}
+	return i
+}
+
+func trim(s string) string { return strings.TrimRight(s, " \x00") }
+
+func versionText(v pkcs11.Version) string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
+
+// count reads a number of sessions, 0 for CK_EFFECTIVELY_INFINITE (0) and
+// CK_UNAVAILABLE_INFORMATION (all ones).
+func count(n uint) uint {
+	if n == ^uint(0) {
+		return 0
+	}
+	return n
 }
 
 // selectToken returns the only initialised token that matches want.

@@ -49,6 +49,8 @@ type keyAttributes struct {
 	Decrypt          hsm.State `json:"decrypt"`
 	Unwrap           hsm.State `json:"unwrap"`
 	Derive           hsm.State `json:"derive"`
+
+	AlwaysAuthenticate hsm.State `json:"always_authenticate"`
 }
 
 type keysResult struct {
