@@ -184,6 +184,9 @@ func (t *Token) run(ctx context.Context, f func(*session) error) error {
 	}
 	if lost == nil {
 		conn, err := t.attempt(ctx, f)
+		if err == nil {
+			return nil
+		}
 		if !Stale(err) || conn == nil {
 			return err
 		}
