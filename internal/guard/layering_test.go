@@ -50,6 +50,7 @@ var layers = []layer{
 	{pkg: "hsm", own: []string{"sign"}, modules: []string{"github.com/ThalesGroup/crypto11", "github.com/miekg/pkcs11"}},
 
 	{pkg: "internal/atomicfile"},
+	{pkg: "internal/ceremony", own: []string{"sign", "sign/*"}},
 	{pkg: "internal/guard"},
 	{pkg: "internal/config", modules: []string{"github.com/goccy/go-yaml"}},
 	{pkg: "internal/term", modules: []string{"golang.org/x/term"}},

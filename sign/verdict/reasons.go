@@ -120,6 +120,15 @@ const (
 	PeerTooOld         Reason = "peer-too-old"        // a version combination breaks a minimum peer version
 )
 
+// Ceremony record: what a PKCS#11 module said of a key when it was made, signed with that key.
+const (
+	CeremonyFormat   Reason = "ceremony-format"    // not a ceremony record, or a format version that is not known
+	CeremonyText     Reason = "ceremony-text"      // a text with a character that does not print
+	CeremonyKey      Reason = "ceremony-key"       // a public key that cannot be read, or is not the one that its digest, curve or key hint names
+	CeremonyOtherKey Reason = "ceremony-other-key" // the record of another key
+	CeremonyDiffers  Reason = "ceremony-differs"   // the token says something else of the key than the record does
+)
+
 // Reference bootloader: what a device finds when it takes a payload.
 const (
 	ImageExceedsBank         Reason = "image-exceeds-bank"         // image or payload larger than the flash bank
