@@ -34,7 +34,7 @@ const (
 // sessions of all Tokens of this module end; they reopen when used next.
 func (t *Token) Generate(ctx context.Context, spec KeySpec) (KeyInfo, error) {
 	switch {
-	case !spec.Algorithm.Valid():
+	case !spec.Algorithm.Prehashed(): // CKM_ECDSA only
 		return KeyInfo{}, fmt.Errorf("hsm: new key: %w", sign.ErrAlgorithm)
 	case spec.Label == "" || len(spec.Label) > maxLabelLength:
 		return KeyInfo{}, fmt.Errorf("hsm: new key: %w: label of %d bytes, want 1 to %d", ErrKeySpec, len(spec.Label), maxLabelLength)

@@ -29,6 +29,8 @@ func (t *Token) Signer(ctx context.Context, key URI, pinned sign.PublicKey) (sig
 	switch {
 	case pinned.IsZero():
 		return nil, fmt.Errorf("hsm: key %s: no pinned public key: %w", key, sign.ErrKey)
+	case !pinned.Algorithm().Prehashed(): // CKM_ECDSA only
+		return nil, fmt.Errorf("hsm: key %s: %s: %w", key, pinned.Algorithm(), sign.ErrAlgorithm)
 	case key.Type != "" && key.Type != "private":
 		return nil, fmt.Errorf("hsm: %w: type is %s, but a signing key is private", ErrURI, key.Type)
 	}

@@ -487,6 +487,10 @@ func TestSignerErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	edwards, err := sign.Throwaway(sign.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name   string
 		uri    string
@@ -506,6 +510,7 @@ func TestSignerErrors(t *testing.T) {
 		{"curve of the pinned key", "pkcs11:object=wide", good, sign.ErrKeyMismatch, "esp384"},
 		{"unsupported curve", "pkcs11:object=widest", good, sign.ErrKeyMismatch, "curve P-521"},
 		{"nothing is pinned", "pkcs11:object=good", sign.PublicKey{}, sign.ErrKey, "no pinned public key"},
+		{"an Ed25519 key is pinned", "pkcs11:object=good", edwards.Public(), sign.ErrAlgorithm, "ed25519"},
 		{"no name, and not there", "pkcs11:token=lab", absent.Public(), ErrKeyNotFound, "key with the public half " + absent.Public().ID().Short() + ": key not found; the token has pkcs11:"},
 		{"public key", "pkcs11:object=good;type=public", good, ErrURI, "type is public"},
 		{"another token", "pkcs11:token=production;object=good", good, ErrKeyNotFound, "names another token"},
@@ -673,6 +678,7 @@ func TestGenerate(t *testing.T) {
 		{"long label", KeySpec{Label: strings.Repeat("x", 129), Algorithm: sign.ESP256}, ErrKeySpec, "129"},
 		{"long id", KeySpec{Label: "third", ID: make([]byte, 65), Algorithm: sign.ESP256}, ErrKeySpec, "65"},
 		{"no algorithm", KeySpec{Label: "third"}, sign.ErrAlgorithm, ""},
+		{"Ed25519", KeySpec{Label: "third", Algorithm: sign.Ed25519}, sign.ErrAlgorithm, ""},
 	} {
 		if _, err := token.Generate(t.Context(), c.spec); !errors.Is(err, c.want) || !strings.Contains(fmt.Sprint(err), c.says) {
 			t.Errorf("%s: %v, want %v, %q", c.name, err, c.want, c.says)

@@ -33,6 +33,9 @@ read back and a trial signature is verified; a key that fails is deleted again.`
 			if err != nil {
 				return usagef("--algorithm: %w", err)
 			}
+			if !alg.Prehashed() {
+				return usagef("--algorithm: %s keys are not made in tokens: %w", alg, sign.ErrAlgorithm)
+			}
 			return a.keyCreate(cmd.Context(), args, alg)
 		},
 	}

@@ -62,6 +62,9 @@ func (a *app) keyExport(ctx context.Context, alias, as, output string, fromToken
 	case "der":
 		data = key.DER()
 	case "c":
+		if key.Point() == nil {
+			return usagef("--as c: %s is an %s key, which has no curve point X, Y", alias, key.Algorithm())
+		}
 		data = cHeader(alias, key)
 	default:
 		return usagef("--as %q: want pem, der or c", as)

@@ -179,10 +179,7 @@ func prints(s string) bool {
 
 // CurveName returns "P-256" or "P-384".
 func (k Key) CurveName() string {
-	if k.Public.IsZero() {
-		return ""
-	}
-	return k.Public.Algorithm().Curve().Params().Name
+	return k.Public.Algorithm().CurveName()
 }
 
 // Check refuses texts that are too long or do not print, and too many people.

@@ -176,6 +176,11 @@ func (p *Project) rule(path string, r config.Rule, role sign.Role) (*sign.TrustS
 	for _, alias := range r.Sign {
 		signers = append(signers, p.keys[alias])
 	}
+	for _, k := range slices.Concat(trusted, signers) {
+		if !k.Algorithm().Prehashed() {
+			return nil, nil, fmt.Errorf("%w: %w", p.cfg.Errorf(path, "key %s is for %s, manifests and records are signed with ECDSA", p.alias(k.ID()), k.Algorithm()), sign.ErrAlgorithm)
+		}
+	}
 	var t sign.TrustSet
 	if err := t.Add(role, r.Threshold, trusted...); err != nil {
 		return nil, nil, p.cfg.Errorf(path, "%v", err)
