@@ -113,6 +113,39 @@ const (
 	ImageTooLong     Reason = "image-too-long"          // image does not fit the bytes that it may take
 )
 
+// MCUboot: an image's header and TLV area, and the rules of its bootloader.
+const (
+	ImageMagic            Reason = "image-magic"               // does not begin with the magic number of an image
+	HeaderSize            Reason = "header-size"               // header shorter than its fields or longer than its size field can say
+	HeaderPadding         Reason = "header-padding"            // firmware does not begin with the zeros that its header takes the place of
+	ImageSizes            Reason = "image-sizes"               // sizes in the header overflow or do not fit the slot
+	EncryptionFlags       Reason = "encryption-flags"          // flags of both AES-128 and AES-256
+	EncryptionNotBuiltIn  Reason = "encryption-not-built-in"   // encrypted image for a bootloader that does not decrypt it
+	EncryptionMode        Reason = "encryption-mode"           // encryption that the update mode cannot have
+	EncryptionTLV         Reason = "encryption-tlv"            // no encrypted content key of the bootloader's kind and length
+	AESLength             Reason = "aes-length"                // AES key length that the bootloader is not built for
+	CompressionNotBuiltIn Reason = "compression-not-built-in"  // compressed image, which upstream bootloaders do not read
+	TLVMagic              Reason = "tlv-magic"                 // a TLV area does not begin with its magic number
+	TLVLength             Reason = "tlv-length"                // a TLV that passes its area, or of a length that its type does not have
+	TLVNotAllowed         Reason = "tlv-not-allowed"           // a type that may not stand in its TLV area
+	CustomTLV             Reason = "custom-tlv"                // a custom TLV whose type is reserved or occurs twice
+	ProtectedSize         Reason = "protected-size-mismatch"   // protected TLV area of another size than the header says
+	ImageHashMissing      Reason = "image-hash-missing"        // no hash of the image by the bootloader's algorithm
+	NoKnownKey            Reason = "no-known-key"              // signatures, but none after a key that the bootloader knows
+	PureMissing           Reason = "pure-flag-missing"         // no TLV says that the signature covers the image itself
+	SignatureType         Reason = "signature-type"            // a key or hash that the bootloader does not verify with
+	CounterMissing        Reason = "security-counter-missing"  // no security counter, and the bootloader wants one
+	CounterRollback       Reason = "security-counter-rollback" // security counter below the stored one
+	VersionDowngrade      Reason = "version-downgrade"         // version below the installed one
+	UUIDMissing           Reason = "uuid-missing"              // no vendor or class identifier, and the bootloader wants one
+	UUIDForm              Reason = "uuid-form"                 // text that makes no vendor or class identifier
+	BootRecordType        Reason = "boot-record-type"          // software type of a boot record that is too long or not text
+	DependencyImage       Reason = "dependency-image"          // dependency on an image that the bootloader does not have, or on itself
+	DependencyUnmet       Reason = "dependency-unmet"          // another image is older than the dependency asks for
+	LoadAddress           Reason = "load-address"              // load address outside the memory that the bootloader loads to or boots from
+	ImageExceedsSlot      Reason = "image-exceeds-slot"        // image larger than the update mode leaves of the slot
+)
+
 // Release record: what ties the components of a release together.
 const (
 	RecordFormat       Reason = "record-format"       // format version that is not known

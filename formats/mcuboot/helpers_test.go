@@ -1,0 +1,55 @@
+package mcuboot_test
+
+import (
+	"crypto"
+	"crypto/x509"
+	"testing"
+
+	"github.com/otapack/otapack/formats/mcuboot"
+	"github.com/otapack/otapack/sign"
+)
+
+// signer returns a published private key.
+func signer(t testing.TB, name string) sign.Signer {
+	t.Helper()
+	parsed, err := x509.ParsePKCS8PrivateKey(derOf(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := sign.FromCrypto(parsed.(crypto.Signer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func throwaway(t testing.TB, a sign.Algorithm) sign.Signer {
+	t.Helper()
+	s, err := sign.Throwaway(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func answers(t testing.TB, d *mcuboot.Draft, signers ...sign.Signer) []sign.Signature {
+	t.Helper()
+	by := map[sign.KeyID]sign.Signer{}
+	for _, s := range signers {
+		by[s.Public().ID()] = s
+	}
+	all, err := sign.Answer(t.Context(), d.Requests(), by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func finish(t testing.TB, d *mcuboot.Draft, signers ...sign.Signer) []byte {
+	t.Helper()
+	b, err := d.Finish(answers(t, d, signers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
