@@ -41,6 +41,7 @@ var layers = []layer{
 	// What a device undoes before flashing knows nothing of keys and codecs.
 	{pkg: "formats/payload/*", modules: []string{"github.com/klauspost/compress"}},
 	{pkg: "formats", own: []string{"sign", "sign/verdict"}},
+	{pkg: "formats/nrfdfu", own: []string{"formats", "formats/firmware", "sign", "sign/verdict"}},
 	{pkg: "formats/*", own: []string{"formats", "formats/payload/*", "sign", "sign/cose", "sign/verdict"}},
 
 	// A device team can port these two without the rest.

@@ -198,3 +198,54 @@ const (
 	BundleChecksum      Reason = "bundle-checksum"       // CRC-32 of an entry is wrong
 	BundleNonCanonical  Reason = "bundle-noncanonical"   // headers other than the ones this layout has
 )
+
+// Nordic nRF5 SDK Secure DFU: the package, its init packets, and what the bootloader refuses.
+const (
+	DFUZip              Reason = "dfu-zip"                      // not a zip archive, or one with entries that two readers see differently
+	DFUZipLimit         Reason = "dfu-zip-limit"                // more entries or bytes than a package may have
+	DFUZipEntry         Reason = "dfu-zip-entry"                // a file that manifest.json names is not in the archive
+	DFUManifest         Reason = "dfu-manifest"                 // manifest.json is not of the form that DFU senders read
+	DFUManifestType     Reason = "dfu-manifest-type"            // manifest.json files an image under another kind than its init packet
+	DFUManifestSizes    Reason = "dfu-manifest-sizes"           // manifest.json and init packet give other sizes
+	DFUPacketSize       Reason = "dfu-packet-size"              // init packet that is empty or longer than the bootloader's buffer
+	DFUPacketEncoding   Reason = "dfu-packet-encoding"          // init packet that the bootloader's protobuf reader cannot read
+	DFUPacketCommands   Reason = "dfu-packet-commands"          // no init command, more than one, or one signed and one not
+	DFUPacketCanonical  Reason = "dfu-packet-noncanonical"      // init packet that another writer would encode differently
+	DFUOpCode           Reason = "dfu-op-code"                  // op code other than INIT, or none
+	DFUUnsigned         Reason = "dfu-unsigned"                 // no signature where the bootloader wants one
+	DFUSignatureType    Reason = "dfu-signature-type"           // signature type other than ECDSA P-256 with SHA-256
+	DFUSignatureLength  Reason = "dfu-signature-length"         // signature that is not 64 bytes
+	DFUSignature        Reason = "dfu-signature"                // signature that does not verify with the bootloader's key
+	DFUType             Reason = "dfu-type"                     // firmware type that is absent or that the bootloader does not know
+	DFUHashType         Reason = "dfu-hash-type"                // firmware hash other than SHA-256
+	DFUHardwareMissing  Reason = "dfu-hardware-version-missing" // no hardware version
+	DFUHardware         Reason = "dfu-hardware-version"         // made for another hardware version
+	DFUSoftDevice       Reason = "dfu-softdevice"               // the installed SoftDevice, or its absence, is not among the required ones
+	DFUVersionMissing   Reason = "dfu-version-missing"          // no firmware version where the bootloader compares it
+	DFUVersion          Reason = "dfu-version"                  // firmware version below, or equal to, the one that was installed last
+	DFUSizeMissing      Reason = "dfu-size-missing"             // no size for the type of firmware, or zero
+	DFUBootloaderSize   Reason = "dfu-bootloader-size"          // bootloader larger than the area of the installed one
+	DFUNoRoom           Reason = "dfu-no-room"                  // image does not fit between what must stay and the bootloader
+	DFUFirmwareSize     Reason = "dfu-firmware-size"            // firmware file of another length than the init packet announces
+	DFUFirmwareHash     Reason = "dfu-firmware-hash"            // firmware is not what the init packet's hash names
+	DFUBootValidation   Reason = "dfu-boot-validation"          // boot validation of a type that the bootloader does not know
+	DFUBootSignature    Reason = "dfu-boot-signature"           // boot validation signature that does not verify
+	DFUBootUnsigned     Reason = "dfu-boot-unsigned"            // application without the boot validation signature that the bootloader demands
+	DFUSoftDeviceInfo   Reason = "dfu-softdevice-info"          // SoftDevice without its information structure, or larger than that says
+	DFUSoftDeviceMajor  Reason = "dfu-softdevice-major"         // another major SoftDevice version without a bootloader made for it
+	DFUSoftDeviceFamily Reason = "dfu-softdevice-family"        // SoftDevice of another family than the installed one
+	DFUCombination      Reason = "dfu-combination"              // parts that cannot be in one package
+	DFUVersionString    Reason = "dfu-version-string"           // version that does not map to one number
+	DFURequirement      Reason = "dfu-softdevice-requirement"   // list of required SoftDevices that no device reads as it looks
+	DFUDebug            Reason = "dfu-debug"                    // debug package: the checks it skips exist on release bootloaders only
+	DFUVersionMax       Reason = "dfu-version-max"              // highest version there is: no update can follow
+	DFUPartSize         Reason = "dfu-part-size"                // firmware without bytes, of a length that is no multiple of a word, or beyond the bound
+	DFUBootSDBL         Reason = "dfu-sd-bl-boot-validation"    // SoftDevice and bootloader with a boot validation that SDK 15 and 16 apply to the wrong part
+	DFUSettingsLength   Reason = "dfu-settings-length"          // settings page shorter than its version
+	DFUSettingsVersion  Reason = "dfu-settings-version"         // settings version other than 1 and 2
+	DFUSettingsCRC      Reason = "dfu-settings-crc"             // checksum of the settings is wrong or was never written
+	DFUSettingsBootCRC  Reason = "dfu-settings-boot-crc"        // checksum of the boot validations is wrong
+	DFUSettingsBoot     Reason = "dfu-settings-boot-validation" // boot validation that does not match the firmware
+	DFUSettingsFirmware Reason = "dfu-settings-firmware"        // bank 0 is not the application at hand
+	DFUSettingsAddress  Reason = "dfu-settings-address"         // address that no settings page can have
+)
