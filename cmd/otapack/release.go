@@ -99,6 +99,9 @@ func (a *app) release(ctx context.Context, o releaseOptions) error {
 	defer draft.Wipe()
 	a.say("%s %s, sequence number %d", project.Config().Product.Name, plan.Version(), plan.Sequence())
 	a.sayBuilt(draft.Record())
+	for _, w := range draft.Warnings() {
+		a.say("warning: %s", w)
+	}
 	rehearsed, err := draft.Rehearse(ctx)
 	if err != nil {
 		return err
@@ -140,7 +143,14 @@ func (a *app) sayBuilt(r release.Record) {
 		} else if n > 1 {
 			how = fmt.Sprintf("encrypted to %d keys", n)
 		}
-		a.say("built %-8s %s, %s, revision %s, template %s, %s, %s", c.Name, c.Version, c.Chip, c.Revision, c.Template, bytesText(int64(c.Payload.Size)), how)
+		what := fmt.Sprintf("template %s, %s", c.Template, bytesText(int64(c.Payload.Size)))
+		switch c.Format {
+		case config.FormatMCUboot:
+			what = "MCUboot image"
+		case config.FormatNRFDFU:
+			what = "nRF5 DFU package"
+		}
+		a.say("built %-8s %s, %s, revision %s, %s, %s", c.Name, c.Version, c.Chip, c.Revision, what, how)
 	}
 }
 
@@ -194,7 +204,7 @@ func (a *app) sign(ctx context.Context, project *release.Project, r *release.Reh
 		}
 		signers[s.Public().ID()] = s
 	}
-	a.say("signing %d requests with %d keys", len(r.Requests()), len(keys))
+	a.say("signing %d requests with %d keys", r.Signatures(), len(keys))
 	if !a.quiet {
 		defer term.StartProgress(os.Stderr, "waiting for the token").Stop()
 	}

@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/otapack/otapack/bootloader"
+	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/internal/release"
 )
 
@@ -60,7 +62,7 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 	if err != nil {
 		return err
 	}
-	o := release.VerifyOptions{MinSequence: minSequence, Identities: map[string]encrypt.Identity{}}
+	o := release.VerifyOptions{MinSequence: minSequence, Identities: map[string]encrypt.Identity{}, ImageKeys: map[string]mcuboot.DeviceKey{}}
 	for _, spec := range deviceKeys {
 		name, file, ok := strings.Cut(spec, "=")
 		if !ok || name == "" || file == "" {
@@ -73,7 +75,12 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 		if len(c.EncryptTo) == 0 {
 			a.say("warning: %s is not encrypted by %s; its device key may not be needed", name, a.configPath)
 		}
-		if o.Identities[name], err = readIdentity(file); err != nil {
+		if c.Format == config.FormatMCUboot {
+			o.ImageKeys[name], err = readImageKey(file)
+		} else {
+			o.Identities[name], err = readIdentity(file)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -96,12 +103,27 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 		complete = complete && c.Complete
 	}
 	id := verified.Record().Record().ID
-	if complete {
+	switch {
+	case complete:
 		a.say("%s: every device of this project takes release %s", path, id)
-	} else {
+	case missingKey(report):
 		a.say("%s: release %s is accepted as far as it was checked; decryption was not, see --device-key", path, id)
+	default:
+		a.say("%s: release %s is accepted as far as it was checked; --checks shows what was not", path, id)
 	}
 	return a.result(verifyResult{"otapack.verify/1", true, complete, *report}, "")
+}
+
+// missingKey reports whether a device key would let more be checked.
+func missingKey(r *release.Report) bool {
+	for _, c := range r.Components {
+		for _, check := range c.Checks {
+			if check.Status == bootloader.NotRun && (check.Step == bootloader.StepUnwrap || check.Step == release.StepContentKey) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // reportText prints a line per component, with the check that failed in one that
@@ -166,6 +188,20 @@ func readIdentity(path string) (encrypt.Identity, error) {
 		return nil, &release.InputError{Path: path, Err: err}
 	}
 	return id, nil
+}
+
+// readImageKey reads the key that an MCUboot bootloader decrypts with.
+func readImageKey(path string) (mcuboot.DeviceKey, error) {
+	data, err := readInput(path, maxIdentity)
+	if err != nil {
+		return mcuboot.DeviceKey{}, err
+	}
+	defer clear(data)
+	key, err := mcuboot.ParseDeviceKey(data)
+	if err != nil {
+		return key, &release.InputError{Path: path, Err: err}
+	}
+	return key, nil
 }
 
 // openInput opens a regular file named on the command line.

@@ -108,6 +108,10 @@ type Component struct {
 	Slot      *int               // slot that the image is linked for, nil when not given
 	Version   string             // empty: the version of the release
 	EncryptTo []string           // paths of recipients' public keys, empty: not encrypted
+	PerDevice string             // folder of device keys, one more file for each; empty for none
+	Format    string             // FormatSUIT, FormatMCUboot or FormatNRFDFU
+	MCUboot   *MCUboot           // with FormatMCUboot
+	NRFDFU    *NRFDFU            // with FormatNRFDFU
 	Signing   Rule               // Signing.Manifest unless given
 	Requires  []ComponentVersion // lowest version of each other component that this one works with
 	URI       string             // "#" and the name unless given
@@ -121,6 +125,78 @@ type Bank struct {
 
 // ComponentVersion is a component at a version.
 type ComponentVersion struct{ Component, Version string }
+
+// Formats of components.
+const (
+	FormatSUIT    = "suit"    // our own bootloaders: the manifest is all there is
+	FormatMCUboot = "mcuboot" // an MCUboot image, which the manifest covers as a file
+	FormatNRFDFU  = "nrfdfu"  // an nRF5 SDK DFU package, which the manifest covers as a file
+)
+
+// MCUboot says how the MCUboot bootloader of a component was built and what goes
+// into its images. What is not given comes from the profile. Names and values
+// follow imgtool; package mcuboot has the last word on them.
+type MCUboot struct {
+	Profile string // empty for none
+	Signing Rule   // keys that are compiled into the bootloader
+
+	Signature, Mode, Encryption, Downgrade string // empty: as in the profile
+
+	HeaderSize, SlotSize, SecondarySize, SectorSize, WriteSize, MaxAlign, MaxSectors, AESBits *uint64
+	Image, Images                                                                             *uint64
+
+	PadHeader, SaveEncTLV, AllowList, Rollback *bool
+
+	FullKey    bool   // the image carries the whole public key and not its hash
+	Padding    string // "", "pad" or "confirm"
+	Counter    string // "sequence", "version", a number, or empty for none
+	BootRecord string // software type, empty for no record
+
+	Dependencies            []ImageVersion
+	Vendor, Class           string
+	LoadAddress, ROMAddress *uint64
+}
+
+// ImageVersion is the lowest version of another image of a bootloader.
+type ImageVersion struct {
+	Image   uint64
+	Version string
+}
+
+// NRFDFU says what the nRF5 SDK bootloader of a component checks and what goes
+// into its packages.
+type NRFDFU struct {
+	Profile string // chip
+	SDK     uint64 // generation of the nRF5 SDK of the oldest bootloader in the field
+	Signing Rule   // one key, which is compiled into the bootloader
+
+	// BootloaderStart and AppDataArea replace those of the profile.
+	BootloaderStart, AppDataArea *uint64
+	BLE                          *bool // the bootloader uses the SoftDevice; nil: if there is one
+
+	External       bool     // the application is for a device behind this one
+	HWVersion      uint64   // NRF_DFU_HW_VERSION
+	SDReq          []uint64 // firmware ids of SoftDevices, in the order of the file
+	FWVersion      string   // "sequence", "version" or a number
+	BootValidation string   // "", "none", "crc", "sha256" or "ecdsa"
+
+	SoftDevice        string   // path of a SoftDevice to install with it, empty for none
+	SDID              []uint64 // firmware ids of that SoftDevice
+	Bootloader        string   // path of a bootloader to install with it, empty for none
+	BootloaderVersion uint64
+}
+
+// DeviceSigning returns the rule of the component's own bootloader format; ok is
+// false where the manifest's signatures are all that its device checks.
+func (c Component) DeviceSigning() (r Rule, ok bool) {
+	switch {
+	case c.MCUboot != nil:
+		return c.MCUboot.Signing, true
+	case c.NRFDFU != nil:
+		return c.NRFDFU.Signing, true
+	}
+	return Rule{}, false
+}
 
 // Policy bounds what a release may do.
 type Policy struct {

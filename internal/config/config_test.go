@@ -84,10 +84,10 @@ func TestParse(t *testing.T) {
 			Base: &base, Bank: &Bank{0x1c000, 416 << 10}, Slot: &slot, Version: "1.10",
 			EncryptTo: []string{"keys/radio-device.pub.pem"},
 			Signing:   Rule{[]string{"fw-2026", "release-2026"}, []string{"fw-2026", "release-2026"}, 2},
-			Requires:  []ComponentVersion{{"motor", "1.0.0"}}, URI: "#r",
+			Requires:  []ComponentVersion{{"motor", "1.0.0"}}, URI: "#r", Format: FormatSUIT,
 		}, {
 			Name: "motor", Chip: "stm32l4", Model: "toothbrush-motor", Revision: "3", Image: "/firmware/motor.bin",
-			Signing: manifest, URI: "#motor",
+			Signing: manifest, URI: "#motor", Format: FormatSUIT,
 		}},
 		InstallOrder:    []string{"motor", "radio"},
 		AllowedVersions: [][]ComponentVersion{{{"radio", "1.4.2"}, {"motor", "1.4.1"}}},

@@ -175,7 +175,7 @@ func (d *decoder) rule(r *Rule) func(value) {
 
 func (d *decoder) components(v value) {
 	for _, e := range d.named(v, componentPattern) {
-		c := Component{Name: e.key, URI: "#" + e.key}
+		c := Component{Name: e.key, URI: "#" + e.key, Format: FormatSUIT}
 		d.object(e.value, fields{
 			"chip":     d.name(&c.Chip),
 			"model":    d.match(&c.Model, modelPattern, "1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first"),
@@ -200,7 +200,7 @@ func (d *decoder) components(v value) {
 			},
 			"version": d.text(&c.Version),
 			"encrypt": func(v value) {
-				d.object(v, fields{"to": d.list(&c.EncryptTo)}, "to")
+				d.object(v, fields{"to": d.list(&c.EncryptTo), "per-device": d.text(&c.PerDevice)}, "to")
 				if len(c.EncryptTo) > MaxRecipients {
 					d.fail(v.path+".to", "has %d recipients, at most %d are possible", len(c.EncryptTo), MaxRecipients)
 				}
@@ -208,7 +208,11 @@ func (d *decoder) components(v value) {
 			"signing":  d.rule(&c.Signing),
 			"requires": func(v value) { c.Requires = d.versions(v) },
 			"uri":      d.match(&c.URI, uriPattern, "1 to 16 printable characters without spaces"),
+			"format":   d.choice(&c.Format, FormatSUIT, FormatMCUboot, FormatNRFDFU),
+			"mcuboot":  func(v value) { c.MCUboot = d.mcuboot(v) },
+			"nrfdfu":   func(v value) { c.NRFDFU = d.nrfdfu(v) },
 		}, "chip", "model", "revision", "image")
+		d.checkFormat(c)
 		d.cfg.Components = append(d.cfg.Components, c)
 	}
 	switch n := len(d.cfg.Components); {
@@ -276,6 +280,9 @@ func (d *decoder) check() {
 			p.Signing = c.Signing.Manifest
 		} else {
 			d.checkRule(p.Signing, path+".signing", keys)
+		}
+		if r, ok := p.DeviceSigning(); ok {
+			d.checkRule(r, path+"."+p.Format+".signing", keys)
 		}
 		if other, ok := uris[p.URI]; ok {
 			d.fail(path+".uri", "is also the uri of component %s", other)
