@@ -43,18 +43,26 @@ const maxMCUbootPayload = 16 << 20
 
 func (p *Project) mcubootFormat(c config.Component) (*mcubootFormat, error) {
 	m, path := c.MCUboot, "components."+c.Name+".mcuboot"
-	f := &mcubootFormat{counter: m.Counter}
+	bad := func(field, format string, args ...any) error {
+		if field != "" {
+			field = "." + field
+		}
+		return p.cfg.Errorf(path+field, format, args...)
+	}
+	options, err := MCUbootOptions(m, bad)
+	if err != nil {
+		return nil, err
+	}
+	f := &mcubootFormat{options: options, counter: m.Counter}
 	o := &f.options
 	o.Artifact = c.Name + " image"
-	if m.Profile != "" {
-		profile, err := mcuboot.ProfileByName(m.Profile)
-		if err != nil {
-			return nil, p.cfg.Errorf(path+".profile", "%v", err)
-		}
-		o.Target, o.HeaderSize, o.PadHeader = profile.Target, profile.HeaderSize, profile.PadHeader
-	}
-	if err := p.mcubootTarget(&o.Target, m, path); err != nil {
-		return nil, err
+	switch t := o.Target; {
+	case t.Signature == 0 || t.Mode == mcuboot.ModeUnknown:
+		return nil, bad("", "has no profile, so that signature and mode are needed")
+	case o.HeaderSize == 0:
+		return nil, bad("", "has neither a profile nor a header-size")
+	case t.SlotSize == 0:
+		return nil, bad("", "needs a slot-size: whether an image fits depends on it")
 	}
 	for _, alias := range m.Signing.Sign {
 		o.Keys = append(o.Keys, p.keys[alias])
@@ -62,11 +70,36 @@ func (p *Project) mcubootFormat(c config.Component) (*mcubootFormat, error) {
 	for _, alias := range m.Signing.Trust {
 		f.trust = append(f.trust, p.keys[alias])
 	}
+	if err := p.mcubootRecipients(f, c); err != nil {
+		return nil, err
+	}
+	target := o.Target
+	for _, k := range f.trust {
+		target.Keys = append(target.Keys, mcuboot.NewKey(k))
+	}
+	if err := target.Check(); err != nil {
+		return nil, bad("", "%v", err)
+	}
+	return f, nil
+}
+
+// MCUbootOptions puts what m says over its profile. Keys, version, counter and
+// recipients are left to the caller. Bad makes an error about a field of m, which
+// it calls as otapack.yaml does, or about m as a whole.
+func MCUbootOptions(m *config.MCUboot, bad func(field, format string, args ...any) error) (mcuboot.Options, error) {
+	var o mcuboot.Options
+	if m.Profile != "" {
+		profile, err := mcuboot.ProfileByName(m.Profile)
+		if err != nil {
+			return o, bad("profile", "%v", err)
+		}
+		o.Target, o.HeaderSize, o.PadHeader = profile.Target, profile.HeaderSize, profile.PadHeader
+	}
+	if err := mcubootTarget(&o.Target, m, bad); err != nil {
+		return o, err
+	}
 	setInt(&o.HeaderSize, m.HeaderSize)
 	set(&o.PadHeader, m.PadHeader)
-	if o.HeaderSize == 0 {
-		return nil, p.cfg.Errorf(path, "has neither a profile nor a header-size")
-	}
 	switch m.Padding {
 	case "pad":
 		o.Padding = mcuboot.Pad
@@ -81,54 +114,45 @@ func (p *Project) mcubootFormat(c config.Component) (*mcubootFormat, error) {
 	for _, d := range m.Dependencies {
 		minimum, err := mcuboot.ParseVersion(d.Version)
 		if err != nil {
-			return nil, p.cfg.Errorf(fmt.Sprintf("%s.dependencies.%d", path, d.Image), "%v", err)
+			return o, bad(fmt.Sprintf("dependencies.%d", d.Image), "%v", err)
 		}
 		o.Dependencies = append(o.Dependencies, mcuboot.Dependency{Image: uint8(d.Image), Minimum: minimum})
 	}
-	if err := p.mcubootRecipients(f, c); err != nil {
-		return nil, err
-	}
-	target := o.Target
-	for _, k := range f.trust {
-		target.Keys = append(target.Keys, mcuboot.NewKey(k))
-	}
-	if err := target.Check(); err != nil {
-		return nil, p.cfg.Errorf(path, "%v", err)
-	}
-	return f, nil
+	return o, nil
 }
 
-// mcubootTarget puts what the file says over what the profile says.
-func (p *Project) mcubootTarget(t *mcuboot.Target, m *config.MCUboot, path string) error {
+// mcubootTarget puts what m says over what its profile says.
+func mcubootTarget(t *mcuboot.Target, m *config.MCUboot, bad func(field, format string, args ...any) error) error {
 	var err error
 	if m.Signature != "" {
 		if t.Signature, err = mcuboot.ParseSignatureType(m.Signature); err != nil {
-			return p.cfg.Errorf(path+".signature", "%v", err)
+			return bad("signature", "%v", err)
 		}
 	}
 	if m.Mode != "" {
 		if t.Mode, err = mcuboot.ParseMode(m.Mode); err != nil {
-			return p.cfg.Errorf(path+".mode", "%v", err)
+			return bad("mode", "%v", err)
 		}
 	}
 	if m.Encryption != "" {
 		if t.Encryption, err = mcuboot.ParseEncryption(m.Encryption); err != nil {
-			return p.cfg.Errorf(path+".encryption", "%v", err)
+			return bad("encryption", "%v", err)
 		}
 	}
-	if t.Signature == 0 || t.Mode == mcuboot.ModeUnknown {
-		return p.cfg.Errorf(path, "has no profile, so that signature and mode are needed")
-	}
-	for to, from := range map[*uint32]*uint64{
-		&t.SlotSize: m.SlotSize, &t.SecondarySize: m.SecondarySize, &t.SectorSize: m.SectorSize,
-		&t.WriteSize: m.WriteSize, &t.MaxAlign: m.MaxAlign, &t.MaxSectors: m.MaxSectors,
+	for _, size := range []struct {
+		to   *uint32
+		from *uint64
+	}{
+		{&t.SlotSize, m.SlotSize},
+		{&t.SecondarySize, m.SecondarySize},
+		{&t.SectorSize, m.SectorSize},
+		{&t.WriteSize, m.WriteSize},
+		{&t.MaxAlign, m.MaxAlign},
+		{&t.MaxSectors, m.MaxSectors},
 	} {
-		if from != nil {
-			*to = uint32(*from) // config has checked the range
+		if size.from != nil {
+			*size.to = uint32(*size.from) // config has checked the range
 		}
-	}
-	if t.SlotSize == 0 {
-		return p.cfg.Errorf(path, "needs a slot-size: whether an image fits depends on it")
 	}
 	setInt(&t.AESBits, m.AESBits)
 	setInt(&t.Images, m.Images)
