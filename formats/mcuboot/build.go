@@ -3,6 +3,7 @@ package mcuboot
 import (
 	"bytes"
 	"cmp"
+	"crypto/cipher"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -77,21 +78,26 @@ type Encrypt struct {
 }
 
 // Draft is an image that is complete but for its signatures. It implements
-// formats.Unsigned and prints without its content key.
+// formats.Unsigned and prints as "[redacted]": it may hold a content key.
 type Draft struct {
+	redacted
 	options  Options
 	file     *File // the payload in the clear, no unprotected TLVs
 	requests []sign.Request
 	hash     []byte
-	key      secret // nil when there is no recipient yet
-	keyTLV   *TLV
+	key      *contentKey // nil when there is no recipient yet
 }
 
-// secret is a key that does not print.
-type secret []byte
+// contentKey is an AES key and what tells it to one device.
+type contentKey struct {
+	key []byte // nil when wiped
+	tlv TLV
+}
 
-// Format prints "[redacted]", whatever the verb.
-func (secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
+func (k *contentKey) wipe() {
+	clear(k.key)
+	k.key = nil
+}
 
 var _ formats.Unsigned = (*Draft)(nil)
 
@@ -390,23 +396,23 @@ func (d *Draft) drawKey(random io.Reader) error {
 		return nil
 	}
 	var err error
-	d.key, d.keyTLV, err = newContentKey(d.options.Target.Encryption, d.options.Target.keySize(), e.To, random)
+	d.key, err = newContentKey(d.options.Target.Encryption, d.options.Target.keySize(), e.To, random)
 	return err
 }
 
 // newContentKey draws a content key and encrypts it.
-func newContentKey(e Encryption, keySize int, to Recipient, random io.Reader) (secret, *TLV, error) {
+func newContentKey(e Encryption, keySize int, to Recipient, random io.Reader) (*contentKey, error) {
 	key := make([]byte, keySize)
 	if _, err := io.ReadFull(random, key); err != nil {
-		return nil, nil, fmt.Errorf("mcuboot: content key: %w", err)
+		return nil, fmt.Errorf("mcuboot: content key: %w", err)
 	}
 	p := encryptions[e]
 	value, err := p.wrap(key, to, random)
 	if err != nil {
 		clear(key)
-		return nil, nil, err
+		return nil, err
 	}
-	return key, &TLV{p.tlv, value}, nil
+	return &contentKey{key, TLV{p.tlv, value}}, nil
 }
 
 // checkSize takes the longest that signatures can be.
@@ -498,13 +504,9 @@ func (d *Draft) Sign(signatures []sign.Signature) (*Signed, error) {
 	}
 	f := *d.file
 	f.Unprotected = d.unprotected(signatures)
-	s := &Signed{file: &f, target: o.Target, padding: o.Padding, key: d.key, keyTLV: d.keyTLV}
-	s.clear = o.Encrypt != nil && (o.Encrypt.Clear || d.keyTLV == nil)
-	area := f.Unprotected
-	if d.keyTLV != nil {
-		area = append(slices.Clone(area), *d.keyTLV)
-	}
-	size := int64(f.Header.end()) + int64(f.Header.ProtectedSize) + int64(areaSize(area))
+	s := &Signed{file: &f, target: o.Target, padding: o.Padding, key: d.key}
+	s.clear = o.Encrypt != nil && o.Encrypt.Clear
+	size := int64(f.Header.end()) + int64(f.Header.ProtectedSize) + int64(areaSize(s.area(d.key)))
 	if err := o.Target.checkSize(f.Header, size); err != nil {
 		return nil, err
 	}
@@ -512,27 +514,35 @@ func (d *Draft) Sign(signatures []sign.Signature) (*Signed, error) {
 }
 
 // Signed is a signed image with its payload in the clear, of which files for
-// devices are made. Signing does not depend on how a file is encrypted.
+// devices are made. Signing does not depend on how a file is encrypted. It prints
+// as "[redacted]".
 type Signed struct {
+	redacted
 	file    *File // payload in the clear, no encryption TLV
 	target  Target
 	padding Padding
-	key     secret // content key of the draft's recipient
-	keyTLV  *TLV
-	clear   bool // leave the payload of Bytes in the clear
+	key     *contentKey // of the draft's recipient
+	clear   bool        // leave the payload of Bytes in the clear
 }
 
-var errSigned = errors.New("mcuboot: image is not marked as encrypted")
+var (
+	errNotMarked = errors.New("mcuboot: image is not marked as encrypted, and flags are signed")
+	errWiped     = errors.New("mcuboot: the content key was wiped")
+)
+
+// Wipe overwrites the content key, which the images that Sign returned share.
+// What needed it fails from then on.
+func (d *Draft) Wipe() {
+	if d.key != nil {
+		d.key.wipe()
+	}
+}
 
 // Bytes returns the file: encrypted for the recipient of Options.Encrypt.To
 // where there is one, unless Clear was asked for.
 func (s *Signed) Bytes() ([]byte, error) {
 	var b bytes.Buffer
-	key := s.key
-	if s.clear {
-		key = nil
-	}
-	if err := s.write(&b, key, s.keyTLV); err != nil {
+	if err := s.write(&b, s.key, s.clear); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil
@@ -554,38 +564,51 @@ func (s *Signed) ClearFor(w io.Writer, to Recipient, random io.Reader) error {
 
 func (s *Signed) emit(w io.Writer, to Recipient, random io.Reader, inClear bool) error {
 	if !s.file.Header.Flags.Encrypted() {
-		return errSigned
+		return errNotMarked
 	}
-	key, tlv, err := newContentKey(s.target.Encryption, s.target.keySize(), to, random)
+	key, err := newContentKey(s.target.Encryption, s.target.keySize(), to, random)
 	if err != nil {
 		return err
 	}
-	defer clear(key)
-	if inClear {
-		return s.write(w, nil, tlv)
+	defer key.wipe()
+	return s.write(w, key, inClear)
+}
+
+// area is the unprotected area of a file with a content key, or without.
+func (s *Signed) area(key *contentKey) []TLV {
+	if key == nil {
+		return s.file.Unprotected
 	}
-	return s.write(w, key, tlv)
+	return append(slices.Clone(s.file.Unprotected), key.tlv)
 }
 
 // write emits the file, encrypted where there is a key.
-func (s *Signed) write(w io.Writer, key []byte, keyTLV *TLV) error {
+func (s *Signed) write(w io.Writer, key *contentKey, inClear bool) error {
 	f := s.file
-	head := append(f.Header.append(make([]byte, 0, f.Header.HeaderSize)), f.Padding...)
-	if _, err := w.Write(head); err != nil {
+	var stream cipher.Stream
+	if key != nil {
+		if key.key == nil {
+			return errWiped
+		}
+		var err error
+		if stream, err = keystream(key.key); err != nil {
+			return err
+		}
+	}
+	if inClear {
+		stream = nil
+	}
+	if _, err := w.Write(append(f.Header.append(make([]byte, 0, f.Header.HeaderSize)), f.Padding...)); err != nil {
 		return err
 	}
-	if err := writePayload(w, f.Payload, key); err != nil {
+	if err := writePayload(w, f.Payload, stream); err != nil {
 		return err
 	}
 	var tail []byte
 	if f.Header.ProtectedSize != 0 {
 		tail = appendArea(tail, magicProtected, f.Protected)
 	}
-	area := f.Unprotected
-	if keyTLV != nil {
-		area = append(slices.Clone(area), *keyTLV)
-	}
-	tail = appendArea(tail, magicUnprotected, area)
+	tail = appendArea(tail, magicUnprotected, s.area(key))
 	if _, err := w.Write(tail); err != nil {
 		return err
 	}
@@ -593,13 +616,9 @@ func (s *Signed) write(w io.Writer, key []byte, keyTLV *TLV) error {
 }
 
 // writePayload encrypts piece by piece.
-func writePayload(w io.Writer, payload, key []byte) error {
-	if key == nil || len(payload) == 0 {
+func writePayload(w io.Writer, payload []byte, stream cipher.Stream) error {
+	if stream == nil || len(payload) == 0 {
 		_, err := w.Write(payload)
-		return err
-	}
-	stream, err := keystream(key)
-	if err != nil {
 		return err
 	}
 	buf := make([]byte, min(32<<10, len(payload)))

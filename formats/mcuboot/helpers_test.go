@@ -2,6 +2,9 @@ package mcuboot_test
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"testing"
 
@@ -52,4 +55,27 @@ func finish(t testing.TB, d *mcuboot.Draft, signers ...sign.Signer) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+func spki(t testing.TB, public any) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func pemKey(t testing.TB) []byte {
+	t.Helper()
+	return signer(t, "p256").Public().PEM()
+}
+
+func ecdhKey(t testing.TB, c elliptic.Curve) *ecdsa.PublicKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(c, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &k.PublicKey
 }

@@ -208,7 +208,10 @@ func (r Recipient) Public() *ecdh.PublicKey { return r.public }
 
 // DeviceKey is the private half, as a bootloader embeds it. It prints as
 // "[redacted]".
-type DeviceKey struct{ private *ecdh.PrivateKey }
+type DeviceKey struct {
+	redacted
+	private *ecdh.PrivateKey
+}
 
 // ParseDeviceKey reads a private key on P-256 or X25519: PKCS #8 in DER, or in
 // PEM as one "PRIVATE KEY" block. Errors wrap ErrKey.
@@ -227,7 +230,7 @@ func ParseDeviceKey(data []byte) (DeviceKey, error) {
 	}
 	switch key := parsed.(type) {
 	case *ecdh.PrivateKey: // X25519
-		return DeviceKey{key}, nil
+		return DeviceKey{private: key}, nil
 	case *ecdsa.PrivateKey:
 		if key.Curve != elliptic.P256() {
 			return DeviceKey{}, fmt.Errorf("mcuboot: device key is on %s, want P-256 or X25519: %w", key.Params().Name, ErrKey)
@@ -236,7 +239,7 @@ func ParseDeviceKey(data []byte) (DeviceKey, error) {
 		if err != nil {
 			return DeviceKey{}, fmt.Errorf("mcuboot: device key: %w: %w", ErrKey, err)
 		}
-		return DeviceKey{private}, nil
+		return DeviceKey{private: private}, nil
 	}
 	return DeviceKey{}, fmt.Errorf("mcuboot: device key of type %T, want P-256 or X25519: %w", parsed, ErrKey)
 }
@@ -252,8 +255,14 @@ func (k DeviceKey) Recipient() Recipient {
 	return Recipient{k.private.PublicKey()}
 }
 
-// Format prints "[redacted]", whatever the verb.
-func (DeviceKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
+// redacted makes a type that holds secrets print as "[redacted]".
+type redacted struct{}
 
-// LogValue keeps the key out of structured logs.
-func (DeviceKey) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+// Format implements fmt.Formatter, whatever the verb.
+func (redacted) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
+
+// MarshalText implements encoding.TextMarshaler.
+func (redacted) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
+
+// LogValue implements slog.LogValuer.
+func (redacted) LogValue() slog.Value { return slog.StringValue("[redacted]") }

@@ -411,8 +411,11 @@ func (r *reader) skip(wire int) error {
 	case wireVarint:
 		for {
 			b, err := r.byte()
-			if err != nil || b&0x80 == 0 {
+			if err != nil {
 				return err
+			}
+			if b&0x80 == 0 {
+				return nil
 			}
 		}
 	case wire64:

@@ -206,3 +206,13 @@ func image(t testing.TB, name string) formats.Image {
 	}
 	return m
 }
+
+// answer signs requests with one key.
+func answer(t testing.TB, requests []sign.Request, signer sign.Signer) []sign.Signature {
+	t.Helper()
+	signatures, err := sign.Answer(t.Context(), requests, map[sign.KeyID]sign.Signer{signer.Public().ID(): signer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signatures
+}

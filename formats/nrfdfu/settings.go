@@ -110,10 +110,8 @@ type pendingBoot struct {
 }
 
 // PrepareSettings builds a settings page as pc-nrfutil does (settings
-// generate), with one difference: a part without BootValidation gets
-// ValidateCRC in version 2, as in a package, where pc-nrfutil then writes
-// NoValidation and leaves the bootloader to start whatever is there. Version 1
-// has no boot validations.
+// generate): a part without BootValidation gets ValidateCRC in version 2.
+// Version 1 has no boot validations.
 func PrepareSettings(o SettingsOptions) (*SettingsDraft, error) {
 	d := &SettingsDraft{key: o.Key, settings: Settings{Version: o.Version, BootloaderVersion: o.BootloaderVersion}}
 	if o.Version != 1 && o.Version != 2 {
@@ -359,7 +357,7 @@ func (v StoredValidation) check(part string, key sign.PublicKey, data []byte) er
 
 // SettingsImage places an encoded settings page at its address and, unless
 // backup is nil, once more at the backup's, ready for firmware.WriteIntelHex.
-// Both addresses begin a flash page; the usual ones are in the profiles.
+// Both addresses begin a flash page; the usual ones are in [Profile].
 func SettingsImage(encoded []byte, address uint32, backup *uint32) (formats.Image, error) {
 	addresses := []uint32{address}
 	if backup != nil {
