@@ -87,10 +87,11 @@ func (s KeySpec) uri() URI { return URI{Object: s.Label, ID: s.ID} }
 // confuses other tools too.
 func (s *session) checkUnused(ctx context.Context, spec KeySpec) error {
 	for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
-		for _, a := range []*pkcs11.Attribute{
-			pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label),
-			pkcs11.NewAttribute(pkcs11.CKA_ID, spec.ID),
-		} {
+		names := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label)}
+		if len(spec.ID) > 0 {
+			names = append(names, pkcs11.NewAttribute(pkcs11.CKA_ID, spec.ID))
+		}
+		for _, a := range names {
 			handles, err := s.find(ctx, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class), a})
 			if err != nil {
 				return err

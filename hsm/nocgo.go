@@ -40,5 +40,8 @@ func (*Token) Signer(context.Context, URI, sign.PublicKey) (sign.Signer, error) 
 // Generate returns ErrNoCgo.
 func (*Token) Generate(context.Context, KeySpec) (KeyInfo, error) { return KeyInfo{}, errNoCgo }
 
+// CheckUnused returns ErrNoCgo.
+func (*Token) CheckUnused(context.Context, ...KeySpec) error { return errNoCgo }
+
 // Close does nothing.
 func (*Token) Close() error { return nil }

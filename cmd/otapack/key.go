@@ -38,6 +38,7 @@ type keyResult struct {
 	KeyID      string        `json:"key_id,omitempty"`
 	Private    hsm.State     `json:"private"`
 	Pinned     string        `json:"pinned,omitempty"` // file, or "missing", "unusable" or "differs from" and the file
+	Record     string        `json:"record,omitempty"` // file of the ceremony record
 	Attributes keyAttributes `json:"attributes"`
 }
 

@@ -49,9 +49,7 @@ type Config struct {
 	Policy          Policy
 	Output          Output
 
-	file string
-	dir  string
-	pos  map[string]position
+	source
 }
 
 // Product names the device model.
@@ -159,6 +157,16 @@ func (e *Error) Error() string {
 // Load reads the file at path. A file that was read and refused gives at least
 // one *Error, several of them joined by errors.Join in the order of their lines.
 func Load(path string) (*Config, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data)
+}
+
+// readFile reads a file of MaxSize bytes, and one more if there is: parse refuses
+// it then.
+func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -168,14 +176,14 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	return Parse(path, data)
+	return data, nil
 }
 
 // Parse is Load for a file that has been read already. The name stands in
 // errors, and its directory is the one that Resolve starts from.
 func Parse(name string, data []byte) (*Config, error) {
-	c := &Config{file: name, dir: filepath.Dir(name), pos: map[string]position{}}
-	d := decoder{cfg: c}
+	c := &Config{source: newSource(name)}
+	d := decoder{source: c.source, cfg: c}
 	if root, ok := d.parse(data); ok {
 		d.config(root)
 		d.check()
@@ -186,25 +194,43 @@ func Parse(name string, data []byte) (*Config, error) {
 	return c, nil
 }
 
-// File returns the name that the configuration was read under.
-func (c *Config) File() string { return c.file }
+// source is the file that something was read from.
+type source struct {
+	file string
+	dir  string
+	pos  map[string]position
+}
+
+func newSource(name string) source {
+	return source{name, filepath.Dir(name), map[string]position{}}
+}
+
+// File returns the name that the file was read under.
+func (s source) File() string { return s.file }
 
 // Resolve returns a path of the file as seen from the working directory:
 // relative ones start at the file's directory.
-func (c *Config) Resolve(path string) string {
+func (s source) Resolve(path string) string {
 	if filepath.IsAbs(path) {
 		return path
 	}
-	return filepath.Join(c.dir, path)
+	return filepath.Join(s.dir, path)
+}
+
+// Has reports whether the file has an entry such as "signing.manifest.trust",
+// and does not leave it to its default.
+func (s source) Has(path string) bool {
+	_, ok := s.pos[path]
+	return ok
 }
 
 // Errorf returns an Error at the place of an entry, such as
 // "components.radio.version", or of the nearest entry around it that the file
 // has. It is for checks that other packages make.
-func (c *Config) Errorf(path, format string, args ...any) *Error {
-	e := &Error{File: c.file, Path: path, Msg: fmt.Sprintf(format, args...)}
+func (s source) Errorf(path, format string, args ...any) *Error {
+	e := &Error{File: s.file, Path: path, Msg: fmt.Sprintf(format, args...)}
 	for p := path; p != ""; p = p[:max(0, strings.LastIndexAny(p, ".["))] {
-		if at, ok := c.pos[p]; ok {
+		if at, ok := s.pos[p]; ok {
 			e.Line, e.Column = at.line, at.column
 			break
 		}

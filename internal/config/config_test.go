@@ -93,7 +93,7 @@ func TestParse(t *testing.T) {
 		AllowedVersions: [][]ComponentVersion{{{"radio", "1.4.2"}, {"motor", "1.4.1"}}},
 		Policy:          Policy{1000},
 		Output:          Output{"out", "out/last.json"},
-		file:            "dir/otapack.yaml", dir: "dir", pos: got.pos,
+		source:          source{file: "dir/otapack.yaml", dir: "dir", pos: got.pos},
 	}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)

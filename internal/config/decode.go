@@ -44,20 +44,21 @@ type entry struct {
 // fields maps the keys of a mapping to what reads their values.
 type fields map[string]func(value)
 
-// decoder fills a Config and collects every problem it meets.
+// decoder reads a file and collects every problem it meets.
 type decoder struct {
-	cfg  *Config
+	source
+	cfg  *Config // nil in a key specification
 	errs []*Error
 }
 
 // fail records a problem at the path.
 func (d *decoder) fail(path, format string, args ...any) {
-	d.errs = append(d.errs, d.cfg.Errorf(path, format, args...))
+	d.errs = append(d.errs, d.Errorf(path, format, args...))
 }
 
 // failAt records a problem at a position that no path leads to.
 func (d *decoder) failAt(at position, path, format string, args ...any) {
-	d.errs = append(d.errs, &Error{d.cfg.file, at.line, at.column, path, fmt.Sprintf(format, args...)})
+	d.errs = append(d.errs, &Error{d.file, at.line, at.column, path, fmt.Sprintf(format, args...)})
 }
 
 // err returns the problems in line order.
@@ -323,7 +324,7 @@ func (d *decoder) checkRule(r Rule, path string, keys []string) {
 		}
 	}
 	for i, alias := range r.Trust {
-		if at := fmt.Sprintf("%s.trust[%d]", path, i); d.has(at) {
+		if at := fmt.Sprintf("%s.trust[%d]", path, i); d.Has(at) {
 			d.known("key alias", keys, alias, at)
 		}
 	}
@@ -348,12 +349,6 @@ func (d *decoder) known(what string, list []string, name, path string) bool {
 		d.fail(path, "unknown %s %q%s", what, name, suggest(name, list))
 	}
 	return false
-}
-
-// has reports whether the file has an entry at the path.
-func (d *decoder) has(path string) bool {
-	_, ok := d.cfg.pos[path]
-	return ok
 }
 
 // failed reports whether a problem at or below the path is known.
@@ -416,9 +411,9 @@ func (d *decoder) entries(v value) ([]entry, bool) {
 		}
 		switch n.Value.(type) {
 		case *ast.MappingNode, *ast.SequenceNode:
-			d.cfg.pos[e.path] = e.at // a collection is found at its key
+			d.pos[e.path] = e.at // a collection is found at its key
 		default:
-			d.cfg.pos[e.path] = start(n.Value)
+			d.pos[e.path] = start(n.Value)
 		}
 		list = append(list, e)
 	}
@@ -449,8 +444,8 @@ func (d *decoder) items(v value) []value {
 	}
 	var list []value
 	for i, n := range node.Values {
-		item := value{n, fmt.Sprintf("%s[%d]", v.path, i)}
-		d.cfg.pos[item.path] = start(n)
+		item := value{n, pathIndex(v.path, i)}
+		d.pos[item.path] = start(n)
 		list = append(list, item)
 	}
 	if len(list) == 0 {
@@ -611,6 +606,9 @@ func pathJoin(path, key string) string {
 	}
 	return path + "." + pathKey(key)
 }
+
+// pathIndex appends the index of a list item to a path.
+func pathIndex(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
 // pathKey is a key as it stands in a path: quoted and cut when it is not a
 // plain word.
