@@ -56,6 +56,8 @@ type failure struct {
 	Findings []release.Finding `json:"findings,omitempty"`
 	// Report is what verify found.
 	Report *release.Report `json:"report,omitempty"`
+	// Keys is what key check found.
+	Keys []checkedKey `json:"keys,omitempty"`
 }
 
 // reportError carries a verification report to the output.
@@ -77,6 +79,9 @@ func (a *app) fail(err error) int {
 		}
 		if r, ok := errors.AsType[reportError](err); ok && r.report.ReleaseID != "" { // else nothing was found out
 			f.Report = r.report
+		}
+		if k, ok := errors.AsType[keyCheckError](err); ok {
+			f.Keys = k.keys
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
@@ -226,6 +231,11 @@ var hints = map[string]string{
 	string(verdict.PeerTooOld):             "update the peer first (install-order) or raise its version",
 	string(verdict.BaseMissing):            "set components.<name>.base to the address of the binary's first byte",
 	string(verdict.TestKey):                "make keys of your own with otapack key create",
+	string(verdict.KeyExtractable):         "who can log in to the token can copy this key: make another with otapack key create, then see otapack key rotate",
+	string(verdict.KeyNotSensitive):        "who can log in to the token can read this key: make another with otapack key create, then see otapack key rotate",
+	string(verdict.KeyNotSignOnly):         "otapack key create makes keys that can sign and nothing else; see otapack key rotate",
+	string(verdict.CeremonyDiffers):        "the key, its attributes or the record changed after the ceremony: find out why before it signs anything",
+	string(verdict.CeremonyOtherKey):       "a record belongs to the one key that it was made with: put back the record of this key",
 	string(verdict.RecipientKeyMissing):    "pass the device's key with --device-key <component>=<file>",
 	string(verdict.KeyUnwrap):              "is this the key of a device that the release was encrypted to?",
 	string(verdict.AddressSpan):            "cut off what does not belong to the application, for example UICR at 0x10001000 (objcopy -R)",

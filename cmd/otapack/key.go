@@ -21,10 +21,12 @@ import (
 func (a *app) keyCommand() *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "key <command>",
-		Short: "Make, list and export keys",
-		Long:  "Make signing keys inside a token, list what a token has, export public keys,\nand make device keys for the bench.",
+		Short: "Make, list, check and export keys, and plan their rotation",
+		Long: `Make signing keys inside a token and record the ceremony, list and check what a
+token has, export public keys, plan the rotation of a key, and make device keys
+for the bench.`,
 	})
-	c.AddCommand(a.keyCreateCommand(), a.keyListCommand(), a.keyExportCommand(), a.keyRecipientCommand())
+	c.AddCommand(a.keyCreateCommand(), a.keyListCommand(), a.keyCheckCommand(), a.keyExportCommand(), a.keyRecipientCommand())
 	return c
 }
 

@@ -129,6 +129,16 @@ const (
 	CeremonyDiffers  Reason = "ceremony-differs"   // the token says something else of the key than the record does
 )
 
+// Signing keys: what a PKCS#11 module says of a key that should not be so.
+const (
+	KeyExtractable  Reason = "key-extractable"   // the private half can leave its token
+	KeyNotSensitive Reason = "key-not-sensitive" // the private half can be read
+	KeyNotSignOnly  Reason = "key-not-sign-only" // the key cannot sign, or can do more
+	KeyWasOutside   Reason = "key-was-outside"   // the private half could leave its token, or be read, at some time
+	KeyNotLocal     Reason = "key-not-local"     // the key was not generated in its token, or the module says so of all keys
+	KeyUsage        Reason = "key-usage"         // a key is used for another role than it was made for
+)
+
 // Reference bootloader: what a device finds when it takes a payload.
 const (
 	ImageExceedsBank         Reason = "image-exceeds-bank"         // image or payload larger than the flash bank
