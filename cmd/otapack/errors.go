@@ -58,6 +58,8 @@ type failure struct {
 	Report *release.Report `json:"report,omitempty"`
 	// Keys is what key check found.
 	Keys []checkedKey `json:"keys,omitempty"`
+	// Rotation is the plan of key rotate.
+	Rotation *release.Rotation `json:"rotation,omitempty"`
 }
 
 // reportError carries a verification report to the output.
@@ -82,6 +84,9 @@ func (a *app) fail(err error) int {
 		}
 		if k, ok := errors.AsType[keyCheckError](err); ok {
 			f.Keys = k.keys
+		}
+		if r, ok := errors.AsType[rotationError](err); ok {
+			f.Rotation = r.plan
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
@@ -236,6 +241,11 @@ var hints = map[string]string{
 	string(verdict.KeyNotSignOnly):         "otapack key create makes keys that can sign and nothing else; see otapack key rotate",
 	string(verdict.CeremonyDiffers):        "the key, its attributes or the record changed after the ceremony: find out why before it signs anything",
 	string(verdict.CeremonyOtherKey):       "a record belongs to the one key that it was made with: put back the record of this key",
+	string(verdict.RotationStrands):        "these devices have to take a release that both keys have signed, before one that only the new key signs",
+	string(verdict.RotationKeySlots):       "retire a key that is trusted and not used any more first",
+	string(verdict.RotationSigners):        "take one of the keys out of sign first",
+	string(verdict.RotationAlgorithm):      "make the new key for the algorithm of the bootloaders: otapack key create --algorithm",
+	string(verdict.RotationSameKey):        "make another key with otapack key create",
 	string(verdict.RecipientKeyMissing):    "pass the device's key with --device-key <component>=<file>",
 	string(verdict.KeyUnwrap):              "is this the key of a device that the release was encrypted to?",
 	string(verdict.AddressSpan):            "cut off what does not belong to the application, for example UICR at 0x10001000 (objcopy -R)",

@@ -26,7 +26,7 @@ func (a *app) keyCommand() *cobra.Command {
 token has, export public keys, plan the rotation of a key, and make device keys
 for the bench.`,
 	})
-	c.AddCommand(a.keyCreateCommand(), a.keyListCommand(), a.keyCheckCommand(), a.keyExportCommand(), a.keyRecipientCommand())
+	c.AddCommand(a.keyCreateCommand(), a.keyListCommand(), a.keyCheckCommand(), a.keyExportCommand(), a.keyRotateCommand(), a.keyRecipientCommand())
 	return c
 }
 

@@ -139,6 +139,16 @@ const (
 	KeyUsage        Reason = "key-usage"         // a key is used for another role than it was made for
 )
 
+// Key rotation: why a signing key cannot be replaced by another, or not yet.
+const (
+	RotationSameKey   Reason = "rotation-same-key"        // both aliases are one key
+	RotationAlgorithm Reason = "rotation-algorithm"       // a bootloader cannot verify the new key's signatures
+	RotationKeySlots  Reason = "rotation-key-slots"       // a bootloader has no slot for one more key
+	RotationSigners   Reason = "rotation-signers"         // more keys would sign than an envelope has signatures for
+	RotationThreshold Reason = "rotation-threshold"       // fewer keys would be left than have to sign
+	RotationStrands   Reason = "rotation-strands-devices" // devices know only the old key, which does not sign any more
+)
+
 // Reference bootloader: what a device finds when it takes a payload.
 const (
 	ImageExceedsBank         Reason = "image-exceeds-bank"         // image or payload larger than the flash bank
