@@ -144,6 +144,23 @@ func TestLoadKeySpec(t *testing.T) {
 	}
 }
 
+// What docs/keys.md shows is a specification.
+func TestKeySpecInDocs(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "keys.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, _ = strings.Cut(text, "```")
+	s, err := ParseKeySpec("docs/keys.md", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Keys) != 3 || len(s.Operators) != 1 || len(s.Witnesses) != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestHas(t *testing.T) {
 	c, err := Parse("f", []byte(full))
 	if err != nil {
