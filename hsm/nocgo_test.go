@@ -18,11 +18,12 @@ func TestNoCgo(t *testing.T) {
 	_, keys := token.Keys(t.Context())
 	_, generate := token.Generate(t.Context(), KeySpec{})
 	for name, err := range map[string]error{
-		"Signer":    signer,
-		"Keys":      keys,
-		"Generate":  generate,
-		"Ping":      token.Ping(t.Context()),
-		"InitToken": InitToken(t.Context(), "", "", PIN{}, PIN{}),
+		"Signer":      signer,
+		"Keys":        keys,
+		"Generate":    generate,
+		"CheckUnused": token.CheckUnused(t.Context()),
+		"Ping":        token.Ping(t.Context()),
+		"InitToken":   InitToken(t.Context(), "", "", PIN{}, PIN{}),
 	} {
 		if !errors.Is(err, ErrNoCgo) {
 			t.Errorf("%s: %v", name, err)

@@ -240,6 +240,7 @@ var hints = map[string]string{
 	string(verdict.KeyNotSensitive):        "who can log in to the token can read this key: make another with otapack key create, then see otapack key rotate",
 	string(verdict.KeyNotSignOnly):         "otapack key create makes keys that can sign and nothing else; see otapack key rotate",
 	string(verdict.CeremonyDiffers):        "the key, its attributes or the record changed after the ceremony: find out why before it signs anything",
+	string(verdict.CeremonyMissing):        "otapack key create writes the record beside the public half; it cannot be made later",
 	string(verdict.CeremonyOtherKey):       "a record belongs to the one key that it was made with: put back the record of this key",
 	string(verdict.RotationStrands):        "these devices have to take a release that both keys have signed, before one that only the new key signs",
 	string(verdict.RotationKeySlots):       "retire a key that is trusted and not used any more first",

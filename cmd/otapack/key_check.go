@@ -20,7 +20,8 @@ import (
 )
 
 func (a *app) keyCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var offline bool
+	c := &cobra.Command{
 		Use:   "check [<alias>]...",
 		Short: "Check the signing keys on their tokens",
 		Long: `Check keys of the project file, all that have a token or those given by alias:
@@ -32,11 +33,17 @@ func (a *app) keyCheckCommand() *cobra.Command {
 
 Attributes are what the module says, yes, no or unknown: good for finding
 mistakes, no proof. Unknown ones are reported and not refused. A key that was
-not generated in its token, or could be extracted once, is a warning.`,
-		Example: "  otapack key check",
-		Args:    cobra.ArbitraryArgs,
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.keyCheck(cmd.Context(), args) },
+not generated in its token, or could be extracted once, is a warning.
+
+With --offline no token is opened: each key needs a record, and the attributes are
+those that it has.`,
+		Example: `  otapack key check
+  otapack key check --offline fw-2026`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.keyCheck(cmd.Context(), args, offline) },
 	}
+	c.Flags().BoolVar(&offline, "offline", false, "open no token: check the ceremony records alone")
+	return c
 }
 
 // checkedKey is what was found out about a key.
@@ -79,7 +86,7 @@ type keyCheckError struct {
 
 func (e keyCheckError) Unwrap() error { return e.error }
 
-func (a *app) keyCheck(ctx context.Context, aliases []string) error {
+func (a *app) keyCheck(ctx context.Context, aliases []string, offline bool) error {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
@@ -90,12 +97,10 @@ func (a *app) keyCheck(ctx context.Context, aliases []string) error {
 	}
 	checked := make([]checkedKey, len(keys))
 	var failures []error
-	for _, token := range cfg.HSM.Tokens {
-		errs, err := a.checkToken(ctx, cfg, token.Name, keys, checked)
-		if err != nil {
-			return fmt.Errorf("token %s: %w", token.Name, err)
-		}
-		failures = append(failures, errs...)
+	if offline {
+		failures = checkRecords(cfg, keys, checked)
+	} else if failures, err = a.checkTokens(ctx, cfg, keys, checked); err != nil {
+		return err
 	}
 	text, err := checkText(checked)
 	if err != nil {
@@ -151,6 +156,31 @@ func keysToCheck(cfg *config.Config, aliases []string) ([]config.Key, error) {
 	return keys, nil // not empty: the project file has rules, and they need keys that sign
 }
 
+// checkRecords fills in what the records alone say. A key that is not what it
+// should be is among failures.
+func checkRecords(cfg *config.Config, keys []config.Key, checked []checkedKey) (failures []error) {
+	for i, k := range keys {
+		c, err := newCheckedKey(k, func(c *checkedKey) error { return c.checkOffline(cfg, k) })
+		if err != nil {
+			failures = append(failures, err)
+		}
+		checked[i] = c
+	}
+	return failures
+}
+
+// checkTokens fills in the keys, one token after the other.
+func (a *app) checkTokens(ctx context.Context, cfg *config.Config, keys []config.Key, checked []checkedKey) (failures []error, err error) {
+	for _, token := range cfg.HSM.Tokens {
+		errs, err := a.checkToken(ctx, cfg, token.Name, keys, checked)
+		if err != nil {
+			return nil, fmt.Errorf("token %s: %w", token.Name, err)
+		}
+		failures = append(failures, errs...)
+	}
+	return failures, nil
+}
+
 // checkToken fills in the keys of one token, which it opens if there are any. A
 // key that is not what it should be is among failures; err means that nothing
 // can be said.
@@ -171,19 +201,30 @@ func (a *app) checkToken(ctx context.Context, cfg *config.Config, alias string, 
 		if k.Token != alias {
 			continue
 		}
-		c := checkedKey{Alias: k.Name, Token: alias, Status: "ok", Findings: []keyFinding{}}
-		switch err := c.check(ctx, cfg, t, infos, k); {
-		case ctx.Err() != nil:
+		c, err := newCheckedKey(k, func(c *checkedKey) error { return c.check(ctx, cfg, t, infos, k) })
+		if ctx.Err() != nil {
 			return nil, ctx.Err()
-		case err != nil:
-			c.Status, c.Error = "unusable", err.Error()
-			failures = append(failures, fmt.Errorf("key %s: %w", k.Name, err))
-		case slices.ContainsFunc(c.Findings, func(f keyFinding) bool { return f.Severity == severityRefused }):
-			c.Status = severityRefused
+		}
+		if err != nil {
+			failures = append(failures, err)
 		}
 		checked[i] = c
 	}
 	return failures, nil
+}
+
+// newCheckedKey sums up what a check finds.
+func newCheckedKey(k config.Key, check func(*checkedKey) error) (checkedKey, error) {
+	c := checkedKey{Alias: k.Name, Token: k.Token, Status: "ok", Findings: []keyFinding{}}
+	err := check(&c)
+	switch {
+	case err != nil:
+		c.Status, c.Error = "unusable", err.Error()
+		return c, fmt.Errorf("key %s: %w", k.Name, err)
+	case slices.ContainsFunc(c.Findings, func(f keyFinding) bool { return f.Severity == severityRefused }):
+		c.Status = severityRefused
+	}
+	return c, nil
 }
 
 func (c *checkedKey) check(ctx context.Context, cfg *config.Config, t *hsm.Token, infos []hsm.KeyInfo, k config.Key) error {
@@ -205,10 +246,73 @@ func (c *checkedKey) check(ctx context.Context, cfg *config.Config, t *hsm.Token
 	if err != nil {
 		return err
 	}
+	c.URI = info.URI.String()
+	c.describe(info)
+	recorded, err := c.checkRecord(cfg, k, pinned)
+	if recorded != nil {
+		c.compare(recorded, info)
+	}
+	return err
+}
+
+// compare holds what the token says now against the record.
+func (c *checkedKey) compare(recorded *ceremony.Key, now hsm.KeyInfo) {
+	for _, d := range recorded.Differences(keyStatements(now)) {
+		c.refuse(verdict.CeremonyDiffers, "%s was recorded as %s and is %s", d.Name, d.Recorded, d.Found)
+	}
+}
+
+// checkOffline takes the word of the record, which has to be there.
+func (c *checkedKey) checkOffline(cfg *config.Config, k config.Key) error {
+	pinned, err := pinnedKey(cfg, k)
+	if err != nil {
+		return err
+	}
+	c.KeyID = pinned.ID().String()
+	recorded, err := c.checkRecord(cfg, k, pinned)
+	switch {
+	case err != nil:
+		return err
+	case recorded != nil:
+		c.describe(hsm.KeyInfo{Curve: recorded.CurveName(), Attributes: hsm.Attributes{
+			Local:              said(recorded.Local),
+			Sensitive:          said(recorded.Sensitive),
+			AlwaysSensitive:    said(recorded.AlwaysSensitive),
+			Extractable:        said(recorded.Extractable),
+			NeverExtractable:   said(recorded.NeverExtractable),
+			Sign:               said(recorded.Sign),
+			Decrypt:            said(recorded.Decrypt),
+			Unwrap:             said(recorded.Unwrap),
+			Derive:             said(recorded.Derive),
+			AlwaysAuthenticate: said(recorded.AlwaysAuthenticate),
+		}})
+	case c.Record == "":
+		c.refuse(verdict.CeremonyMissing, "there is no %s", relative(filesOf(cfg.Resolve(k.Public)).record))
+	}
+	return nil
+}
+
+// said is the inverse of recorded.
+func said(s ceremony.State) hsm.State {
+	switch s {
+	case ceremony.No:
+		return hsm.No
+	case ceremony.Yes:
+		return hsm.Yes
+	case ceremony.Unknown:
+	}
+	return hsm.Unknown
+}
+
+// describe notes what is said of a key, and what is wrong with that.
+func (c *checkedKey) describe(info hsm.KeyInfo) {
 	attributes := keyAttributes(info.Attributes)
-	c.URI, c.Curve, c.Attributes = info.URI.String(), info.Curve, &attributes
+	c.Curve, c.Attributes = info.Curve, &attributes
 	c.Findings = append(c.Findings, attributeFindings(info.Attributes)...)
-	return c.checkRecord(cfg, k, info, pinned)
+}
+
+func (c *checkedKey) refuse(reason verdict.Reason, format string, args ...any) {
+	c.Findings = append(c.Findings, keyFinding{severityRefused, reason, fmt.Sprintf(format, args...)})
 }
 
 // attributeFindings holds attributes against what a signing key should have.
@@ -246,49 +350,43 @@ func attributeFindings(at hsm.Attributes) []keyFinding {
 	return list
 }
 
-// checkRecord compares a key with the record of its ceremony, if there is one.
-func (c *checkedKey) checkRecord(cfg *config.Config, k config.Key, info hsm.KeyInfo, pinned sign.PublicKey) error {
+// checkRecord verifies the record of a key's ceremony and returns what it says of
+// the key, nil when there is none or it is refused.
+func (c *checkedKey) checkRecord(cfg *config.Config, k config.Key, pinned sign.PublicKey) (*ceremony.Key, error) {
 	files := filesOf(cfg.Resolve(k.Public))
 	data, err := readInput(files.record, maxDocument)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		return nil, nil
 	case err != nil:
-		return err
+		return nil, err
 	}
 	c.Record = relative(files.record)
-	refuse := func(reason verdict.Reason, format string, args ...any) {
-		c.Findings = append(c.Findings, keyFinding{severityRefused, reason, fmt.Sprintf(format, args...)})
-	}
 	v, err := ceremony.Verify(data, pinned)
 	if err != nil {
 		reason := verdict.Of(err) // which every finding is followed by
-		refuse(reason, "%s: %s", c.Record, strings.Replace(err.Error(), fmt.Sprintf(" (%s)", reason), "", 1))
-		return nil
+		c.refuse(reason, "%s: %s", c.Record, strings.Replace(err.Error(), fmt.Sprintf(" (%s)", reason), "", 1))
+		return nil, nil
 	}
 	recorded := v.Record().Key
-	for _, d := range recorded.Differences(keyStatements(info)) {
-		refuse(verdict.CeremonyDiffers, "%s was recorded as %s and is %s", d.Name, d.Recorded, d.Found)
-	}
 	for _, use := range usesOf(cfg, k.Name) {
 		if recorded.Usage != "" && string(use) != recorded.Usage {
-			refuse(verdict.KeyUsage, "it was made for role %s, %s uses it for role %s", recorded.Usage, cfg.File(), use)
+			c.refuse(verdict.KeyUsage, "it was made for role %s, %s uses it for role %s", recorded.Usage, cfg.File(), use)
 		}
 	}
 	want, err := v.Record().Text()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	text, err := readInput(files.text, maxDocument)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
 	case err != nil:
-		return err
+		return nil, err
 	case string(text) != want:
-		refuse(verdict.CeremonyDiffers, "%s is not the text of %s", relative(files.text), c.Record)
+		c.refuse(verdict.CeremonyDiffers, "%s is not the text of %s", relative(files.text), c.Record)
 	}
-	return nil
+	return &recorded, nil
 }
 
 func checkText(keys []checkedKey) (string, error) {

@@ -77,14 +77,22 @@ func TestCheckRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	key := config.Key{Name: "k", Public: "k.pub.pem"}
+	if err := os.WriteFile(filepath.Join(dir, "k.pub.pem"), signer.Public().PEM(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := newCheckedKey(key, func(c *checkedKey) error { return c.checkOffline(cfg, key) })
+	if err != nil || c.Status != "ok" || len(c.Findings) > 0 || *c.Attributes != keyAttributes(fit) || c.Curve != "P-256" || !strings.HasSuffix(c.Record, "k.ceremony.cbor") {
+		t.Errorf("offline: %+v, %v", c, err)
+	}
+
 	check := func(info hsm.KeyInfo) (found []string) {
 		var c checkedKey
-		if err := c.checkRecord(cfg, config.Key{Name: "k", Public: "k.pub.pem"}, info, signer.Public()); err != nil {
+		recorded, err := c.checkRecord(cfg, key, signer.Public())
+		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasSuffix(c.Record, "k.ceremony.cbor") {
-			t.Errorf("record %q", c.Record)
-		}
+		c.compare(recorded, info)
 		for _, f := range c.Findings {
 			found = append(found, f.Severity+" "+string(f.Reason)+" "+f.Detail)
 		}

@@ -91,6 +91,22 @@ func filesOf(public string) keyFiles {
 
 func (f keyFiles) all() []string { return []string{f.public, f.record, f.text} }
 
+// checkUnused refuses files that exist, and a folder that they cannot be written
+// to: a key on the token without them is half a key.
+func (f keyFiles) checkUnused() error {
+	for _, file := range f.all() {
+		switch _, err := os.Lstat(file); {
+		case err == nil:
+			return fmt.Errorf("its file %s: %w", relative(file), fs.ErrExist)
+		case !errors.Is(err, fs.ErrNotExist):
+			return inputError(relative(file), err)
+		}
+	}
+	probe := atomicfile.NewSet(filepath.Dir(f.public))
+	err := probe.Write(filepath.Base(f.public), nil)
+	return errors.Join(err, probe.Abort())
+}
+
 func (a *app) keyCreateByAlias(ctx context.Context, aliases []string, algorithm string, people ceremony.Ceremony) error {
 	if len(aliases) == 0 {
 		return usagef("name the keys to make, or pass --spec")
@@ -254,13 +270,8 @@ func (a *app) keyCreate(ctx context.Context, cfg *config.Config, keys []plannedK
 		return err
 	}
 	for _, k := range keys {
-		for _, file := range k.files.all() {
-			switch _, err := os.Lstat(file); {
-			case err == nil:
-				return fmt.Errorf("key %s: its file %s: %w", k.name, relative(file), fs.ErrExist)
-			case !errors.Is(err, fs.ErrNotExist):
-				return fmt.Errorf("key %s: %w", k.name, inputError(relative(file), err))
-			}
+		if err := k.files.checkUnused(); err != nil {
+			return fmt.Errorf("key %s: %w", k.name, err)
 		}
 	}
 	tokens := map[string]*hsm.Token{}

@@ -2,7 +2,6 @@ package ceremony_test
 
 import (
 	"context"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"testing"
@@ -41,7 +40,7 @@ func (f fixed) Sign(ctx context.Context, message []byte) (sign.Signature, error)
 }
 
 func (f fixed) SignDigest(_ context.Context, digest []byte) (sign.Signature, error) {
-	der, err := f.private.Sign(nil, digest, crypto.Hash(f.Algorithm().Hash())) // RFC 6979
+	der, err := f.private.Sign(nil, digest, f.Algorithm().Hash()) // RFC 6979
 	if err != nil {
 		return sign.Signature{}, err
 	}

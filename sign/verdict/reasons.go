@@ -126,6 +126,7 @@ const (
 	CeremonyText     Reason = "ceremony-text"      // a text with a character that does not print
 	CeremonyKey      Reason = "ceremony-key"       // a public key that cannot be read, or is not the one that its digest, curve or key hint names
 	CeremonyOtherKey Reason = "ceremony-other-key" // the record of another key
+	CeremonyMissing  Reason = "ceremony-missing"   // there is no record of a key's ceremony
 	CeremonyDiffers  Reason = "ceremony-differs"   // the token says something else of the key than the record does
 )
 
