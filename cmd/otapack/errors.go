@@ -246,6 +246,7 @@ var hints = map[string]string{
 	string(verdict.RotationKeySlots):       "retire a key that is trusted and not used any more first",
 	string(verdict.RotationSigners):        "take one of the keys out of sign first",
 	string(verdict.RotationAlgorithm):      "make the new key for the algorithm of the bootloaders: otapack key create --algorithm",
+	string(verdict.RotationThreshold):      "add another key to sign and trust first",
 	string(verdict.RotationSameKey):        "make another key with otapack key create",
 	string(verdict.RecipientKeyMissing):    "pass the device's key with --device-key <component>=<file>",
 	string(verdict.KeyUnwrap):              "is this the key of a device that the release was encrypted to?",

@@ -48,16 +48,16 @@ those that it has.`,
 
 // checkedKey is what was found out about a key.
 type checkedKey struct {
-	Alias      string         `json:"alias"`
-	Token      string         `json:"token"`
-	Status     string         `json:"status"` // "ok", "refused" or "unusable"
-	KeyID      string         `json:"key_id,omitempty"`
-	URI        string         `json:"uri,omitempty"`
-	Curve      string         `json:"curve,omitempty"`
-	Attributes *keyAttributes `json:"attributes,omitempty"`
-	Record     string         `json:"record,omitempty"` // file of the ceremony record, when there is one
-	Findings   []keyFinding   `json:"findings"`
-	Error      string         `json:"error,omitempty"` // why it is unusable
+	Alias      string                 `json:"alias"`
+	Token      string                 `json:"token"`
+	Status     string                 `json:"status"` // "ok", "refused" or "unusable"
+	KeyID      string                 `json:"key_id,omitempty"`
+	URI        string                 `json:"uri,omitempty"`
+	Curve      string                 `json:"curve,omitempty"`
+	Attributes *ceremonyAttributeView `json:"attributes,omitempty"`
+	Record     string                 `json:"record,omitempty"` // file of the ceremony record, when there is one
+	Findings   []keyFinding           `json:"findings"`
+	Error      string                 `json:"error,omitempty"` // why it is unusable
 }
 
 // Severities of a keyFinding.
@@ -247,17 +247,19 @@ func (c *checkedKey) check(ctx context.Context, cfg *config.Config, t *hsm.Token
 		return err
 	}
 	c.URI = info.URI.String()
-	c.describe(info)
+	now := keyStatements(info)
+	now.Public = pinned // not every token has the public half
+	c.describe(now)
 	recorded, err := c.checkRecord(cfg, k, pinned)
 	if recorded != nil {
-		c.compare(recorded, info)
+		c.compare(*recorded, now)
 	}
 	return err
 }
 
 // compare holds what the token says now against the record.
-func (c *checkedKey) compare(recorded *ceremony.Key, now hsm.KeyInfo) {
-	for _, d := range recorded.Differences(keyStatements(now)) {
+func (c *checkedKey) compare(recorded, now ceremony.Key) {
+	for _, d := range recorded.Differences(now) {
 		c.refuse(verdict.CeremonyDiffers, "%s was recorded as %s and is %s", d.Name, d.Recorded, d.Found)
 	}
 }
@@ -274,41 +276,18 @@ func (c *checkedKey) checkOffline(cfg *config.Config, k config.Key) error {
 	case err != nil:
 		return err
 	case recorded != nil:
-		c.describe(hsm.KeyInfo{Curve: recorded.CurveName(), Attributes: hsm.Attributes{
-			Local:              said(recorded.Local),
-			Sensitive:          said(recorded.Sensitive),
-			AlwaysSensitive:    said(recorded.AlwaysSensitive),
-			Extractable:        said(recorded.Extractable),
-			NeverExtractable:   said(recorded.NeverExtractable),
-			Sign:               said(recorded.Sign),
-			Decrypt:            said(recorded.Decrypt),
-			Unwrap:             said(recorded.Unwrap),
-			Derive:             said(recorded.Derive),
-			AlwaysAuthenticate: said(recorded.AlwaysAuthenticate),
-		}})
+		c.describe(*recorded)
 	case c.Record == "":
 		c.refuse(verdict.CeremonyMissing, "there is no %s", relative(filesOf(cfg.Resolve(k.Public)).record))
 	}
 	return nil
 }
 
-// said is the inverse of recorded.
-func said(s ceremony.State) hsm.State {
-	switch s {
-	case ceremony.No:
-		return hsm.No
-	case ceremony.Yes:
-		return hsm.Yes
-	case ceremony.Unknown:
-	}
-	return hsm.Unknown
-}
-
 // describe notes what is said of a key, and what is wrong with that.
-func (c *checkedKey) describe(info hsm.KeyInfo) {
-	attributes := keyAttributes(info.Attributes)
-	c.Curve, c.Attributes = info.Curve, &attributes
-	c.Findings = append(c.Findings, attributeFindings(info.Attributes)...)
+func (c *checkedKey) describe(k ceremony.Key) {
+	attributes := ceremonyAttributeView(k.Attributes)
+	c.Curve, c.Attributes = k.CurveName(), &attributes
+	c.Findings = append(c.Findings, attributeFindings(k.Attributes)...)
 }
 
 func (c *checkedKey) refuse(reason verdict.Reason, format string, args ...any) {
@@ -316,32 +295,32 @@ func (c *checkedKey) refuse(reason verdict.Reason, format string, args ...any) {
 }
 
 // attributeFindings holds attributes against what a signing key should have.
-func attributeFindings(at hsm.Attributes) []keyFinding {
+func attributeFindings(at ceremony.Attributes) []keyFinding {
 	var list []keyFinding
 	var unknown []string
 	for _, rule := range []struct {
 		name     string
-		state    hsm.State
-		bad      hsm.State
+		state    ceremony.State
+		bad      ceremony.State
 		severity string
 		reason   verdict.Reason
 	}{
-		{"CKA_EXTRACTABLE", at.Extractable, hsm.Yes, severityRefused, verdict.KeyExtractable},
-		{"CKA_SENSITIVE", at.Sensitive, hsm.No, severityRefused, verdict.KeyNotSensitive},
-		{"CKA_SIGN", at.Sign, hsm.No, severityRefused, verdict.KeyNotSignOnly},
-		{"CKA_DECRYPT", at.Decrypt, hsm.Yes, severityRefused, verdict.KeyNotSignOnly},
-		{"CKA_UNWRAP", at.Unwrap, hsm.Yes, severityRefused, verdict.KeyNotSignOnly},
-		{"CKA_DERIVE", at.Derive, hsm.Yes, severityRefused, verdict.KeyNotSignOnly},
-		{"CKA_NEVER_EXTRACTABLE", at.NeverExtractable, hsm.No, severityWarning, verdict.KeyWasOutside},
-		{"CKA_ALWAYS_SENSITIVE", at.AlwaysSensitive, hsm.No, severityWarning, verdict.KeyWasOutside},
-		{"CKA_LOCAL", at.Local, hsm.No, severityWarning, verdict.KeyNotLocal}, // NSS says so of keys that it made
+		{"CKA_EXTRACTABLE", at.Extractable, ceremony.Yes, severityRefused, verdict.KeyExtractable},
+		{"CKA_SENSITIVE", at.Sensitive, ceremony.No, severityRefused, verdict.KeyNotSensitive},
+		{"CKA_SIGN", at.Sign, ceremony.No, severityRefused, verdict.KeyNotSignOnly},
+		{"CKA_DECRYPT", at.Decrypt, ceremony.Yes, severityRefused, verdict.KeyNotSignOnly},
+		{"CKA_UNWRAP", at.Unwrap, ceremony.Yes, severityRefused, verdict.KeyNotSignOnly},
+		{"CKA_DERIVE", at.Derive, ceremony.Yes, severityRefused, verdict.KeyNotSignOnly},
+		{"CKA_NEVER_EXTRACTABLE", at.NeverExtractable, ceremony.No, severityWarning, verdict.KeyWasOutside},
+		{"CKA_ALWAYS_SENSITIVE", at.AlwaysSensitive, ceremony.No, severityWarning, verdict.KeyWasOutside},
+		{"CKA_LOCAL", at.Local, ceremony.No, severityWarning, verdict.KeyNotLocal}, // NSS says so of keys that it made
 	} {
 		switch rule.state {
 		case rule.bad:
 			list = append(list, keyFinding{rule.severity, rule.reason, fmt.Sprintf("%s is %s", rule.name, rule.state)})
-		case hsm.Unknown:
+		case ceremony.Unknown:
 			unknown = append(unknown, rule.name)
-		case hsm.Yes, hsm.No:
+		case ceremony.Yes, ceremony.No:
 		}
 	}
 	if unknown != nil {
@@ -394,7 +373,7 @@ func checkText(keys []checkedKey) (string, error) {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ALIAS\tCURVE\tLOCAL\tSENSITIVE\tEXTRACTABLE\tSIGN ONLY\tRECORD\tRESULT")
 	for _, k := range keys {
-		var at keyAttributes
+		var at ceremonyAttributeView
 		if k.Attributes != nil {
 			at = *k.Attributes
 		}
@@ -415,13 +394,13 @@ func checkText(keys []checkedKey) (string, error) {
 }
 
 // signOnly sums up what a key may be used for.
-func (at keyAttributes) signOnly() hsm.State {
-	others := []hsm.State{at.Decrypt, at.Unwrap, at.Derive}
+func (at ceremonyAttributeView) signOnly() ceremony.State {
+	others := []ceremony.State{at.Decrypt, at.Unwrap, at.Derive}
 	switch {
-	case at.Sign == hsm.No || slices.Contains(others, hsm.Yes):
-		return hsm.No
-	case at.Sign == hsm.Unknown || slices.Contains(others, hsm.Unknown):
-		return hsm.Unknown
+	case at.Sign == ceremony.No || slices.Contains(others, ceremony.Yes):
+		return ceremony.No
+	case at.Sign == ceremony.Unknown || slices.Contains(others, ceremony.Unknown):
+		return ceremony.Unknown
 	}
-	return hsm.Yes
+	return ceremony.Yes
 }
