@@ -441,7 +441,7 @@ func TestStarter(t *testing.T) {
 	if err == nil || !strings.HasSuffix(err.Error(), ": components.app.requires.app: a component cannot require itself") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("%v\n%s", err, file)
 	}
-	for _, key := range []string{"    base", "    bank", "    version", "    encrypt", "    signing", "    requires", "install-order", "allowed-versions", "policy", "output"} {
+	for _, key := range []string{"    base", "    bank", "    version", "    encrypt", "    signing", "    requires", "install-order", "allowed-versions", "policy", "provision", "output"} {
 		if !strings.Contains(file, "\n"+key+": ") {
 			t.Errorf("no %s in the starter file", key)
 		}
