@@ -70,6 +70,29 @@ func Open(path string, h Header, serials []string) (*File, error) {
 	return f, nil
 }
 
+// Look finds out, as far as it can be told without a token, whether Open would
+// go on with the file at path: it compares all of the header but Module and
+// Check. Where there is no file, it would.
+func Look(path string, h Header) error {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("provision: %w", err)
+	}
+	defer file.Close()
+	r, err := NewReader(file)
+	if err != nil {
+		return fmt.Errorf("provision: %s: %w: %w", path, ErrOther, err)
+	}
+	h.Schema, h.Mechanism, h.Module, h.Check = Schema, Mechanism, r.Header.Module, r.Header.Check
+	if what := h.differs(r.Header); what != "" {
+		return fmt.Errorf("provision: %s: %w: %s", path, ErrOther, what)
+	}
+	return nil
+}
+
 // create makes the file where there is none, in one step with its header: what
 // exists without a whole header is never ours.
 func (f *File) create() error {

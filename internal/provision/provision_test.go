@@ -349,6 +349,13 @@ func TestOpenRefuses(t *testing.T) {
 		if want := fmt.Sprintf("provision: %s: exists and belongs to another run: %s", path, c.want); !errors.Is(err, ErrOther) || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
+		c.h.Check, c.h.Module = Check{}, "" // not known yet
+		if want := strings.Contains(c.want, "module") || strings.Contains(c.want, "key"); (Look(path, c.h) == nil) != want {
+			t.Errorf("Look: %v, would it go on: %v", Look(path, c.h), want)
+		}
+	}
+	if err := Look(filepath.Join(dir, "none"), h); err != nil {
+		t.Errorf("no file: %v", err)
 	}
 
 	// What is not ours is not touched, whatever it is.
@@ -359,6 +366,9 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		if _, err := Open(file, h, serials); !errors.Is(err, ErrOther) {
 			t.Errorf("%q: %v", content, err)
+		}
+		if err := Look(file, h); !errors.Is(err, ErrOther) {
+			t.Errorf("%q: Look: %v", content, err)
 		}
 		if got := readFile(t, file); string(got) != content {
 			t.Errorf("%q became %q", content, got)
@@ -448,7 +458,7 @@ func TestReader(t *testing.T) {
 	}{
 		{"empty", "", verdict.ProvisionFormat, "there is no header"},
 		{"no line feed", strings.TrimSuffix(head, "\n"), verdict.ProvisionFormat, "there is no header"},
-		{"another schema", strings.Replace(whole, "provision/1", "provision/2", 1), verdict.ProvisionFormat, `schema is "otapack.provision/2"`},
+		{"another schema", strings.Replace(whole, "records/1", "records/2", 1), verdict.ProvisionFormat, `schema is "otapack.provision-records/2"`},
 		{"unknown member", strings.Replace(whole, `{"schema"`, `{"x":1,"schema"`, 1), verdict.ProvisionFormat, "unknown field"},
 		{"repeated member", strings.Replace(whole, `"product":"toothbrush",`, `"product":"toothbrush","product":"toothbrush",`, 1), verdict.ProvisionFormat, "not spelled"},
 		{"upper-case hexadecimal", head + strings.Replace(one, `"wrapped":"`, `"wrapped":"AB`, 1) + two, verdict.ProvisionFormat, "not spelled"},

@@ -22,7 +22,7 @@ import (
 )
 
 // Schema is the first word of a file.
-const Schema = "otapack.provision/1"
+const Schema = "otapack.provision-records/1"
 
 // Bounds of a file.
 const (
