@@ -299,7 +299,9 @@ func (s *session) checkSecretKey(ctx context.Context, handle pkcs11.ObjectHandle
 	for i, p := range permissions {
 		may[p.attribute] = stateOf(v[5+i])
 	}
-	info.Opens = max(may[pkcs11.CKA_UNWRAP], may[pkcs11.CKA_DECRYPT]) // Yes is the highest
+	if info.Opens = may[pkcs11.CKA_UNWRAP]; info.Opens != Yes && may[pkcs11.CKA_DECRYPT] != No {
+		info.Opens = may[pkcs11.CKA_DECRYPT]
+	}
 	switch {
 	case len(v[0]) == 0 || ulongOf(v[0]) != pkcs11.CKK_AES:
 		return info, fmt.Errorf("%w: it is not an AES key", ErrKeyUnfit)

@@ -261,6 +261,8 @@ func hintFor(err error, code string) string {
 		return "set hsm.module in otapack.yaml or OTAPACK_PKCS11_MODULE in the environment"
 	case isProvisionKey(err) && code == "key-not-found":
 		return "otapack provision init makes the master key and a transport key for the bench; the key of a line comes from its factory"
+	case isProvisionKey(err) && code == "mechanism-missing":
+		return "docs/provisioning.md says which kind of secret needs what of the token"
 	case isProvisionKey(err) && code == "key-ambiguous":
 		return "add the id to the key's URI in the section provision of otapack.yaml"
 	case isProvisionKey(err) && code == "key-exists":

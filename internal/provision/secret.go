@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/otapack/otapack/formats/payload/encrypt"
 )
@@ -131,15 +132,11 @@ func SelfTest(ctx context.Context, m Maker, secrets []Secret, product string) (C
 }
 
 func makeCheck(ctx context.Context, m Maker, secrets []Secret, product string) (Check, error) {
-	make := func() (wrapped, check []byte, err error) { return m.Import(ctx, make([]byte, checkBytes)) }
-	for _, s := range secrets {
-		if s.Kind == Derive {
-			make = func() (wrapped, check []byte, err error) {
-				return m.Derive(ctx, diversifier(checkDomain, product)[:checkBytes])
-			}
-		}
+	if slices.ContainsFunc(secrets, func(s Secret) bool { return s.Kind == Derive }) {
+		wrapped, check, err := m.Derive(ctx, diversifier(checkDomain, product)[:checkBytes])
+		return Check{wrapped, check}, err
 	}
-	wrapped, check, err := make()
+	wrapped, check, err := m.Import(ctx, make([]byte, checkBytes))
 	return Check{wrapped, check}, err
 }
 
