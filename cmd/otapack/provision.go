@@ -25,9 +25,10 @@ func (a *app) provisionCommand() *cobra.Command {
 		Short: "Make the secrets that a factory puts into devices",
 		Long: `Make the secrets that the section "provision" of the project file lists, for each
 device of a list, and write them as JSON Lines: one record per device and secret.
-A secret leaves the token only wrapped under the transport key, which the
-production line has; its check value, and the public half of a recipient, are in
-the record.
+The token wraps them under the transport key, which the production line has. A
+record also has the check value of its secret, and of a recipient the public half.
+AES keys are made in the token; the private key of a recipient is made in the
+memory of this program, because tokens do not agree on wrapping one.
 
 The devices are a CSV file with a column "serial", or numbers: --count and
 --serial-format.
@@ -51,6 +52,8 @@ refused. The file is meant to be used when it is complete.`,
 			switch {
 			case o.output == "":
 				return usagef("--output is missing")
+			case o.output == "-":
+				return usagef("--output: want a file, which a run that was killed can go on with")
 			case (o.devices != "") == numbered:
 				return usagef("which devices? give either --devices, or --count and --serial-format")
 			case numbered && (o.count == 0 || o.format == ""):

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/otapack/otapack/hsm"
+	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/internal/provision"
 )
 
@@ -77,6 +79,36 @@ func sizeOf(path string) int64 {
 		return 0
 	}
 	return info.Size()
+}
+
+// TestProvisionWords: packages that must not know each other use the same words.
+func TestProvisionWords(t *testing.T) {
+	if hsm.WrapMechanism != provision.Mechanism || hsm.KeyCheckSize != provision.CheckSize {
+		t.Errorf("%s and %s, check values of %d and %d bytes", hsm.WrapMechanism, provision.Mechanism, hsm.KeyCheckSize, provision.CheckSize)
+	}
+	for kind, want := range map[provision.Kind]string{provision.Derive: config.Derive, provision.Generate: config.Generate, provision.Recipient: config.Recipient} {
+		if string(kind) != want {
+			t.Errorf("%s and %s", kind, want)
+		}
+	}
+	if provision.MaxSecrets != config.MaxSecrets {
+		t.Errorf("%d and %d secrets", provision.MaxSecrets, config.MaxSecrets)
+	}
+}
+
+// TestProvisionSample counts who is in a sample.
+func TestProvisionSample(t *testing.T) {
+	for _, c := range [][3]uint64{{10, 0, 10}, {10, 3, 3}, {10, 10, 10}, {10, 11, 10}, {1_000_000, 7, 7}, {1, 1, 1}} {
+		n := uint64(0)
+		for device := range c[0] {
+			if sampled(device, c[0], c[1]) {
+				n++
+			}
+		}
+		if n != c[2] || !sampled(0, c[0], c[1]) {
+			t.Errorf("%d of %d devices: got %d, want %d with the first", c[1], c[0], n, c[2])
+		}
+	}
 }
 
 // TestProvisionKilled kills runs at random places while they write. What was
