@@ -29,7 +29,7 @@ import (
 var update = flag.Bool("update", false, "write what the tests compare with: generated pages and golden parts of the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"otapack": main}) // also puts otapack into PATH
+	testscript.Main(m, map[string]func(){"otapack": main, "p11import": p11import}) // also puts them into PATH
 }
 
 // TestScript runs testdata/script/*.txtar, each in a folder of its own and, after
@@ -46,6 +46,7 @@ func TestMain(m *testing.M) {
 //	cut FILE SIZE               cut a file off; a negative size says how many bytes to remove
 //	tamper BUNDLE ENTRY OFFSET  flip a bit of an entry and put its checksums right
 //	graft BUNDLE OTHER NAME     take a component from another bundle
+//	unwrap FILE KEY ...         do what a factory does with a record (see scriptUnwrap)
 //	nosecrets                   no PIN and no private key in stdout, stderr and the files outside .otapack and bench
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -79,6 +80,7 @@ func TestScript(t *testing.T) {
 			"tamper":    scriptTamper,
 			"graft":     scriptGraft,
 			"nosecrets": scriptNoSecrets,
+			"unwrap":    scriptUnwrap,
 		},
 	})
 }

@@ -33,6 +33,7 @@ const (
 	MaxSigners    = 3       // keys in one sign list: signature blocks in an envelope
 	MaxRecipients = 8       // keys in one encrypt.to list
 	MaxURI        = 16      // bytes in a component's uri
+	MaxSecrets    = 32      // secrets of one device
 	MaxErrors     = 20      // problems reported for one file
 )
 
@@ -48,6 +49,7 @@ type Config struct {
 	AllowedVersions [][]ComponentVersion
 	Policy          Policy
 	Output          Output
+	Provision       *Provision // nil when the file has no such section
 
 	source
 }
@@ -130,6 +132,31 @@ type Output struct {
 	Dir         string // path
 	LastRelease string // path of the record that the next release is compared with
 }
+
+// Provision says which secrets the factory puts into a device, and the keys
+// that they are made with. The keys are on one token, because a secret leaves
+// it only after it was wrapped there.
+type Provision struct {
+	Token     string // alias
+	Transport string // RFC 7512, selects the AES key that secrets are wrapped under
+	Master    string // RFC 7512, selects the AES key that secrets are derived from, empty when none is
+	Secrets   []Secret
+}
+
+// Secret is one secret of each device.
+type Secret struct {
+	Component string
+	Purpose   string // a name, unique in the component
+	Kind      string // "derive", "generate" or "recipient"
+	Bytes     int    // 16 or 32; 32 for a recipient
+}
+
+// Kinds of secrets.
+const (
+	Derive    = "derive"    // AES key derived from the master key
+	Generate  = "generate"  // random AES key
+	Recipient = "recipient" // private key of a P-256 pair that payloads are encrypted to
+)
 
 // Error is one problem of the file.
 type Error struct {

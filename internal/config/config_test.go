@@ -441,7 +441,7 @@ func TestStarter(t *testing.T) {
 	if err == nil || !strings.HasSuffix(err.Error(), ": components.app.requires.app: a component cannot require itself") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("%v\n%s", err, file)
 	}
-	for _, key := range []string{"    base", "    bank", "    version", "    encrypt", "    signing", "    requires", "install-order", "allowed-versions", "policy", "output"} {
+	for _, key := range []string{"    base", "    bank", "    version", "    encrypt", "    signing", "    requires", "install-order", "allowed-versions", "policy", "provision", "output"} {
 		if !strings.Contains(file, "\n"+key+": ") {
 			t.Errorf("no %s in the starter file", key)
 		}
@@ -451,6 +451,7 @@ func TestStarter(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(full))
 	f.Add([]byte(minimal))
+	f.Add([]byte(minimal + provision))
 	f.Add(Starter("p", "v"))
 	f.Add([]byte("---\n---\na: 1\n"))
 	f.Add([]byte("a: [{b: \"\\x00\", ? c}, 'd']\n"))
@@ -488,6 +489,16 @@ func FuzzParse(f *testing.F) {
 				k, _ := c.Key(alias)
 				if _, ok := c.Token(k.Token); !ok || k.URI == "" || strings.Contains(k.URI, "pin-value") {
 					t.Fatalf("signing key %+v", k)
+				}
+			}
+		}
+		if p := c.Provision; p != nil {
+			if _, ok := c.Token(p.Token); !ok || p.Transport == "" || len(p.Secrets) == 0 || len(p.Secrets) > MaxSecrets {
+				t.Fatalf("provision %+v", p)
+			}
+			for _, s := range p.Secrets {
+				if _, ok := c.Component(s.Component); !ok || s.Bytes != 16 && s.Bytes != 32 || s.Kind == Derive && p.Master == "" {
+					t.Fatalf("secret %+v", s)
 				}
 			}
 		}

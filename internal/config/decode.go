@@ -105,6 +105,7 @@ func (d *decoder) config(root value) {
 		"components":       d.components,
 		"install-order":    d.list(&c.InstallOrder),
 		"allowed-versions": d.allowedVersions,
+		"provision":        d.provision,
 		"policy": func(v value) {
 			d.object(v, fields{"max-sequence-step": d.number(&c.Policy.MaxSequenceStep, 1, 1<<32-1)})
 		},
@@ -228,6 +229,66 @@ func (d *decoder) allowedVersions(v value) {
 	}
 }
 
+func (d *decoder) provision(v value) {
+	p := &Provision{}
+	d.cfg.Provision = p
+	d.object(v, fields{
+		"token":     d.text(&p.Token),
+		"transport": d.pkcs11(&p.Transport),
+		"master":    d.pkcs11(&p.Master),
+		"secrets": func(v value) {
+			components, ok := d.entries(v)
+			for _, c := range components {
+				purposes := d.named(c.value, namePattern)
+				if len(purposes) == 0 {
+					d.needOne(c.value)
+				}
+				for _, e := range purposes {
+					p.Secrets = append(p.Secrets, d.secret(c.key, e))
+				}
+			}
+			switch n := len(p.Secrets); {
+			case ok && len(components) == 0:
+				d.needOne(v)
+			case n > MaxSecrets:
+				d.fail(v.path, "has %d secrets, at most %d are possible", n, MaxSecrets)
+			}
+		},
+	}, "token", "transport", "secrets")
+}
+
+// secret reads one secret. What it does not say is wrong if it is needed, and
+// what it says is wrong if it means nothing.
+func (d *decoder) secret(component string, e entry) Secret {
+	s := Secret{Component: component, Purpose: e.key}
+	var bytes uint64
+	d.object(e.value, fields{
+		"kind": func(v value) {
+			kind, ok := d.scalar(v)
+			if kinds := []string{Derive, Generate, Recipient}; ok && !slices.Contains(kinds, kind) {
+				d.fail(v.path, "%q is not derive, generate or recipient%s", kind, suggest(kind, kinds))
+			}
+			s.Kind = kind
+		},
+		"bytes": func(v value) {
+			if d.number(&bytes, 16, 32)(v); bytes != 0 && bytes != 16 && bytes != 32 {
+				d.fail(v.path, "%d is not 16 or 32", bytes)
+			}
+		},
+	}, "kind")
+	s.Bytes = int(bytes)
+	switch has := d.Has(e.path + ".bytes"); {
+	case d.failed(e.path):
+	case s.Kind == Recipient && has:
+		d.fail(e.path+".bytes", "is not for a recipient: its key is on P-256, which has 32")
+	case s.Kind == Recipient:
+		s.Bytes = 32
+	case !has:
+		d.fail(e.path, "key %q is missing", "bytes")
+	}
+	return s
+}
+
 // versions reads a mapping from component to version.
 func (d *decoder) versions(v value) []ComponentVersion {
 	entries, ok := d.entries(v)
@@ -292,6 +353,7 @@ func (d *decoder) check() {
 	if len(components) == 0 {
 		return
 	}
+	d.checkProvision(tokens, components)
 	for i, set := range c.AllowedVersions {
 		for _, v := range set {
 			d.known("component", components, v.Component, fmt.Sprintf("allowed-versions[%d].%s", i, pathKey(v.Component)))
@@ -308,6 +370,28 @@ func (d *decoder) check() {
 		if !slices.Contains(c.InstallOrder, name) && !d.failed("install-order") {
 			d.fail("install-order", "leaves out component %s", name)
 		}
+	}
+}
+
+func (d *decoder) checkProvision(tokens, components []string) {
+	p := d.cfg.Provision
+	if p == nil {
+		return
+	}
+	if d.Has("provision.token") {
+		d.known("token alias", tokens, p.Token, "provision.token")
+	}
+	derives := false
+	for _, s := range p.Secrets {
+		d.known("component", components, s.Component, "provision.secrets."+pathKey(s.Component))
+		derives = derives || s.Kind == Derive
+	}
+	switch {
+	case d.failed("provision"):
+	case derives && p.Master == "":
+		d.fail("provision", "has secrets to derive and no master key")
+	case !derives && p.Master != "":
+		d.fail("provision.master", "no secret is derived from it")
 	}
 }
 

@@ -150,6 +150,17 @@ const (
 	RotationStrands   Reason = "rotation-strands-devices" // devices know only the old key, which does not sign any more
 )
 
+// Provisioning: the list of devices, and the file with the records of their secrets.
+const (
+	DeviceList          Reason = "device-list"          // not a CSV file with a column of serials
+	BadSerial           Reason = "bad-serial"           // a serial with a character that it must not have
+	DuplicateSerial     Reason = "duplicate-serial"     // a serial that occurs twice
+	ProvisionFormat     Reason = "provision-format"     // a line that is not a header or record as otapack writes it
+	ProvisionOrder      Reason = "provision-order"      // a record other than the one that has to follow
+	ProvisionIncomplete Reason = "provision-incomplete" // the file ends before its last record
+	ProvisionDiffers    Reason = "provision-differs"    // the token derives another secret than the record has
+)
+
 // Reference bootloader: what a device finds when it takes a payload.
 const (
 	ImageExceedsBank         Reason = "image-exceeds-bank"         // image or payload larger than the flash bank
