@@ -17,12 +17,20 @@ func TestNoCgo(t *testing.T) {
 	_, signer := token.Signer(t.Context(), URI{}, sign.PublicKey{})
 	_, keys := token.Keys(t.Context())
 	_, generate := token.Generate(t.Context(), KeySpec{})
+	_, _, slots := Slots(t.Context(), "")
+	_, mechanisms := token.Mechanisms(t.Context())
+	_, _, sessions := token.OpenSessions(t.Context())
 	for name, err := range map[string]error{
 		"Signer":    signer,
 		"Keys":      keys,
 		"Generate":  generate,
 		"Ping":      token.Ping(t.Context()),
 		"InitToken": InitToken(t.Context(), "", "", PIN{}, PIN{}),
+
+		"Slots":        slots,
+		"Mechanisms":   mechanisms,
+		"OpenSessions": sessions,
+		"TrySign":      TrySign(t.Context(), nil),
 	} {
 		if !errors.Is(err, ErrNoCgo) {
 			t.Errorf("%s: %v", name, err)

@@ -56,6 +56,8 @@ type failure struct {
 	Findings []release.Finding `json:"findings,omitempty"`
 	// Report is what verify found.
 	Report *release.Report `json:"report,omitempty"`
+	// Checks is what hsm doctor found.
+	Checks []check `json:"checks,omitempty"`
 }
 
 // reportError carries a verification report to the output.
@@ -77,6 +79,9 @@ func (a *app) fail(err error) int {
 		}
 		if r, ok := errors.AsType[reportError](err); ok && r.report.ReleaseID != "" { // else nothing was found out
 			f.Report = r.report
+		}
+		if d, ok := errors.AsType[doctorError](err); ok {
+			f.Checks = d.checks
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
@@ -131,6 +136,7 @@ var classes = []struct {
 	{[]error{hsm.ErrKeyAmbiguous}, "key-ambiguous", exitKey},
 	{[]error{sign.ErrKeyMismatch}, "key-mismatch", exitKey},
 	{[]error{hsm.ErrKeyUnfit}, "key-unfit", exitKey},
+	{[]error{hsm.ErrMechanism}, "mechanism-missing", exitKey},
 	{[]error{hsm.ErrKeyExists}, "key-exists", exitExists},
 	{[]error{hsm.ErrURI, hsm.ErrKeySpec, hsm.ErrTokenLabel, errNoModule}, "config", exitInput},
 	{[]error{hsm.ErrModule}, "module", exitHSM},
@@ -235,6 +241,9 @@ var hints = map[string]string{
 
 func hintFor(err error, code string) string {
 	policy, _ := errors.AsType[*release.PolicyError](err)
+	if _, ok := errors.AsType[doctorError](err); ok {
+		return "begin with the first failure, others may follow from it; then run otapack hsm doctor again"
+	}
 	switch {
 	case policy != nil && code == string(verdict.SequenceRollback):
 		return "leave --sequence out to get the next number, or pass a higher one"

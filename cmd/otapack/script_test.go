@@ -46,6 +46,7 @@ func TestMain(m *testing.M) {
 //	cut FILE SIZE               cut a file off; a negative size says how many bytes to remove
 //	tamper BUNDLE ENTRY OFFSET  flip a bit of an entry and put its checksums right
 //	graft BUNDLE OTHER NAME     take a component from another bundle
+//	foreign FILE TO             copy a module, for another machine
 //	nosecrets                   no PIN and no private key in stdout, stderr and the files outside .otapack and bench
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -78,6 +79,7 @@ func TestScript(t *testing.T) {
 			"cut":       scriptCut,
 			"tamper":    scriptTamper,
 			"graft":     scriptGraft,
+			"foreign":   scriptForeign,
 			"nosecrets": scriptNoSecrets,
 		},
 	})

@@ -159,31 +159,50 @@ func (e *Error) Error() string {
 // Load reads the file at path. A file that was read and refused gives at least
 // one *Error, several of them joined by errors.Join in the order of their lines.
 func Load(path string) (*Config, error) {
+	c, err := LoadPart(path)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// LoadPart is Load for a diagnosis: beside an error it returns what could be
+// read, which may be nothing, and which no rule of this package holds for.
+func LoadPart(path string) (*Config, error) {
+	c := newConfig(path)
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return c, fmt.Errorf("config: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return c, fmt.Errorf("config: %w", err)
 	}
-	return Parse(path, data)
+	return c, c.parse(data)
 }
 
 // Parse is Load for a file that has been read already. The name stands in
 // errors, and its directory is the one that Resolve starts from.
 func Parse(name string, data []byte) (*Config, error) {
-	c := &Config{file: name, dir: filepath.Dir(name), pos: map[string]position{}}
+	c := newConfig(name)
+	if err := c.parse(data); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func newConfig(file string) *Config {
+	return &Config{file: file, dir: filepath.Dir(file), pos: map[string]position{}}
+}
+
+func (c *Config) parse(data []byte) error {
 	d := decoder{cfg: c}
 	if root, ok := d.parse(data); ok {
 		d.config(root)
 		d.check()
 	}
-	if err := d.err(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return d.err()
 }
 
 // File returns the name that the configuration was read under.
