@@ -189,7 +189,7 @@ func (d *doctor) checkModule() {
 			return ok()
 		}
 	}
-	fix := "the module does not find its own configuration, service or device: docs/hsm.md says for each vendor what it needs"
+	fix := "the module does not find its own configuration, service or device: docs/hsm.md says for each vendor what it needs (CKR_ARGUMENTS_BAD: NSS has to be loaded through p11-kit-proxy.so)"
 	if isSoftHSM(d.module) {
 		fix = "SoftHSM says no more than that: mend what the line softhsm says; if that is ok, look into the system's log"
 	}
@@ -257,7 +257,7 @@ func (d *doctor) makeToken() []string {
 			"else make one for development: otapack init --dev-token",
 		}
 	}
-	return []string{"check that the device is connected, or initialise a token with the vendor's tool"}
+	return []string{"check that the device is connected and its service runs, or initialise a token with the vendor's tool"}
 }
 
 // checkToken goes from a token's name in the project file to its keys.
@@ -389,7 +389,7 @@ func (d *doctor) checkTries(info hsm.TokenInfo) finding {
 	case !info.LoginRequired:
 		return found("the token wants no login")
 	case info.PINLocked:
-		return failing(hsm.ErrPINLocked, hints["pin-locked"], "with a card or TPM: pkcs11-tool --module "+d.module+" --login --login-type so --init-pin")
+		return failing(hsm.ErrPINLocked, hints["pin-locked"], "with the vendor's tool or pkcs11-tool --login --login-type so --init-pin; a TPM: tpm2_dictionarylockout --clear-lockout")
 	case i >= 0 && !d.slots[i].PINInitialized:
 		return failing(fmt.Errorf("%w: the token has no user PIN yet", hsm.ErrPINRequired), "the token's security officer has to set one, with the vendor's tool or pkcs11-tool --init-pin")
 	case info.PINFinalTry && !d.allowFinalTry:
