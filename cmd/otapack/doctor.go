@@ -42,7 +42,7 @@ func warning(detail, fix string) finding {
 
 // failing is a failure; fix may have several lines.
 func failing(err error, fix ...string) finding {
-	return finding{checkFailed, err.Error(), strings.Join(fix, "\n"), err}
+	return finding{checkFailed, strings.TrimPrefix(err.Error(), "hsm: "), strings.Join(fix, "\n"), err}
 }
 
 func skipping(why string) finding { return finding{status: checkSkipped, detail: why} }
@@ -133,20 +133,3 @@ func (c check) text(width int) string {
 	}
 	return b.String()
 }
-
-// cause drops what a line of a report has said already from an error's text.
-func cause(err error, known ...string) error {
-	text := err.Error()
-	for _, prefix := range known {
-		text = strings.TrimPrefix(text, prefix)
-	}
-	return causeError{text, err}
-}
-
-type causeError struct {
-	text string
-	err  error
-}
-
-func (e causeError) Error() string { return e.text }
-func (e causeError) Unwrap() error { return e.err }

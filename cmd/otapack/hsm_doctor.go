@@ -298,18 +298,18 @@ func (d *doctor) findToken(t config.Token) (finding, hsm.URI, hsm.TokenInfo) {
 	choose := append([]string{"set hsm.tokens." + t.Name + " in " + d.configPath + " to one of these, each of which is on the module:"}, candidates...)
 	uri, err := hsm.ParseURI(t.URI)
 	if err != nil {
-		return failing(cause(err, "hsm: "), choose...), uri, hsm.TokenInfo{}
+		return failing(err, choose...), uri, hsm.TokenInfo{}
 	}
 	token, err := hsm.Open(d.ctx, hsm.Options{Module: d.module, Token: uri})
 	switch {
 	case errors.Is(err, hsm.ErrTokenAmbiguous):
-		return failing(cause(err, "hsm: "), append(choose, "if the serials are equal too, take one of the tokens away")...), uri, hsm.TokenInfo{}
+		return failing(err, append(choose, "if the serials are equal too, take one of the tokens away")...), uri, hsm.TokenInfo{}
 	case errors.Is(err, hsm.ErrTokenNotFound), errors.Is(err, hsm.ErrURI):
-		return failing(cause(err, "hsm: "), choose...), uri, hsm.TokenInfo{}
+		return failing(err, choose...), uri, hsm.TokenInfo{}
 	case errors.Is(err, hsm.ErrSessions):
-		return failing(cause(err, "hsm: "), "other programs hold all sessions of the token: end them, or wait"), uri, hsm.TokenInfo{}
+		return failing(err, "other programs hold all sessions of the token: end them, or wait"), uri, hsm.TokenInfo{}
 	case err != nil:
-		return failing(cause(err, "hsm: "), "the token is there and opens no session: check the device and its service"), uri, hsm.TokenInfo{}
+		return failing(err, "the token is there and opens no session: check the device and its service"), uri, hsm.TokenInfo{}
 	}
 	info := token.Info()
 	if err := token.Close(); err != nil {
@@ -421,11 +421,11 @@ func (d *doctor) logIn(t config.Token, uri hsm.URI, info hsm.TokenInfo) (finding
 	case err == nil:
 		return found("user PIN accepted"), token
 	case errors.Is(err, hsm.ErrPINRejected):
-		return failing(cause(err, "hsm: "),
+		return failing(err,
 			"the PIN from "+cmp.Or(origin.name, "the prompt")+" is not the user PIN of this token, or has a character too many: correct it before the next run",
 			"it was tried once and is not tried again; tokens lock after a few failures"), nil
 	default:
-		return failing(cause(err, "hsm: "), cmp.Or(hints[code], "check the device and its service; the token's vendor explains the code")), nil
+		return failing(err, cmp.Or(hints[code], "check the device and its service; the token's vendor explains the code")), nil
 	}
 }
 
@@ -437,7 +437,7 @@ func (d *doctor) checkSessions(token *hsm.Token) finding {
 	}
 	switch {
 	case err != nil:
-		return failing(cause(err, "hsm: "), "check the device and its service")
+		return failing(err, "check the device and its service")
 	case opened < wanted:
 		return warning(fmt.Sprintf("%s, %d of %d opened", limit, opened, wanted), "other programs hold sessions; signing works and is slower")
 	}
@@ -452,7 +452,7 @@ var forProvisioning = []string{"CKM_AES_KEY_GEN", "CKM_AES_ECB_ENCRYPT_DATA", "C
 func (d *doctor) checkMechanisms(token *hsm.Token, keys []config.Key) finding {
 	mechanisms, err := token.Mechanisms(d.ctx)
 	if err != nil {
-		return failing(cause(err, "hsm: "), "check the device and its service")
+		return failing(err, "check the device and its service")
 	}
 	byName := map[string]hsm.Mechanism{}
 	for _, m := range mechanisms {

@@ -31,14 +31,20 @@ func (d *doctor) checkKeys(login string, token *hsm.Token, keys []config.Key) {
 		var info hsm.KeyInfo
 		d.run("key."+k.Name, func() (f finding) {
 			if listErr != nil {
-				return failing(cause(listErr, "hsm: "), "check the device and its service")
+				return failing(listErr, "check the device and its service")
 			}
 			f, uri, info = d.findKey(k, all, pinned)
 			return f
 		}, login)
 		d.run("pinned."+k.Name, func() finding {
-			return d.checkPinned(k, all, info, pinned, pinnedErr)
-		}, "key."+k.Name)
+			switch found := d.passed("key." + k.Name); {
+			case found:
+				return d.checkPinned(k, all, info, pinned, pinnedErr)
+			case pinnedErr != nil:
+				return failing(pinnedErr, "mend what is above first; then "+exportCommand(d.cfg, k)+", unless otapack key create has written it")
+			}
+			return skipping("needs key " + k.Name)
+		})
 		d.run("signature."+k.Name, func() finding {
 			public := pinned
 			if pinned.IsZero() || !info.Public.IsZero() && !info.Public.Equal(pinned) {
@@ -76,7 +82,7 @@ func keyLine(k hsm.KeyInfo, pinned sign.PublicKey) string {
 func (d *doctor) findKey(k config.Key, all []hsm.KeyInfo, pinned sign.PublicKey) (finding, hsm.URI, hsm.KeyInfo) {
 	uri, err := hsm.ParseURI(k.URI)
 	if err != nil {
-		return failing(cause(err, "hsm: "), "correct keys."+k.Name+".uri in "+d.configPath), uri, hsm.KeyInfo{}
+		return failing(err, "correct keys."+k.Name+".uri in "+d.configPath), uri, hsm.KeyInfo{}
 	}
 	named := uri.Object != "" || len(uri.ID) > 0
 	var matching []hsm.KeyInfo
@@ -93,12 +99,23 @@ func (d *doctor) findKey(k config.Key, all []hsm.KeyInfo, pinned sign.PublicKey)
 	what := hsm.URI{Object: uri.Object, ID: uri.ID}.String()
 	switch {
 	case len(matching) == 0:
-		fix := []string{"make the key and its public file: otapack key create " + k.Name}
-		if !pinned.IsZero() {
-			fix = []string{"the key with the pinned public half " + k.Public + " is wanted: is this the right token?"}
+		set := "set keys." + k.Name + " in " + d.configPath + " to "
+		var fix []string
+		for _, info := range all {
+			if !pinned.IsZero() && info.Public.Equal(pinned) {
+				fix = append(fix, set+"the key with the pinned public half:", keyLine(info, pinned))
+			}
+		}
+		switch {
+		case len(fix) > 0:
+			here = nil
+		case pinned.IsZero():
+			fix = []string{"make the key and its public file: otapack key create " + k.Name}
+		default:
+			fix = []string{"the key with the pinned public half " + k.Public + " is not on this token: name the token that has it"}
 		}
 		if len(here) > 0 {
-			fix = append(fix, "or set keys."+k.Name+" in "+d.configPath+" to a key of this token:")
+			fix = append(fix, "or "+set+"one of this token:")
 		}
 		return failing(fmt.Errorf("%s: %w", what, hsm.ErrKeyNotFound), append(fix, here...)...), uri, hsm.KeyInfo{}
 	case len(matching) > 1:
@@ -156,9 +173,14 @@ func fitness(k config.Key, info hsm.KeyInfo) finding {
 	return found("%s", detail)
 }
 
+// exportCommand writes the pinned file from the token.
+func exportCommand(cfg *config.Config, k config.Key) string {
+	return fmt.Sprintf("otapack key export %s --from-token -o '%s'", k.Name, cfg.Resolve(k.Public))
+}
+
 // checkPinned compares the pinned file with the token's public half.
 func (d *doctor) checkPinned(k config.Key, all []hsm.KeyInfo, info hsm.KeyInfo, pinned sign.PublicKey, err error) finding {
-	export := fmt.Sprintf("otapack key export %s --from-token -o '%s'", k.Name, d.cfg.Resolve(k.Public))
+	export := exportCommand(d.cfg, k)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && info.Public.IsZero():
 		return failing(err, "the token has no public half to make it from: take "+k.Public+" from where the key was made")
@@ -194,5 +216,5 @@ func (d *doctor) trySign(token *hsm.Token, uri hsm.URI, public sign.PublicKey) f
 		}
 	}
 	code, _ := classify(err)
-	return failing(cause(err, "hsm: "), cmp.Or(hints[code], "check the device and its service; the vendor explains the code"))
+	return failing(err, cmp.Or(hints[code], "check the device and its service; the vendor explains the code"))
 }
