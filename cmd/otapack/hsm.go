@@ -62,6 +62,7 @@ var knownModules = []string{
 	"/usr/lib/*/libykcs11.so",
 	"/opt/cloudhsm/lib/libcloudhsm_pkcs11.so",
 	"/usr/safenet/lunaclient/lib/libCryptoki2_64.so",
+	"/opt/azurecloudhsm/lib64/libazcloudhsm_pkcs11.so",
 	"/opt/nfast/toolkits/pkcs11/libcknfast.so",
 }
 
