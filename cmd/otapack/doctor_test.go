@@ -29,6 +29,27 @@ func scriptForeign(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), module, 0o644))
 }
 
+// remote returns p11-kit's module for tokens elsewhere, "" where it is not
+// installed. Scripts ask for it with [remote] and find it in $REMOTE.
+func remote() string {
+	found, err := filepath.Glob("/usr/lib/*/pkcs11/p11-kit-client.so")
+	if err != nil || len(found) == 0 {
+		return ""
+	}
+	return found[0]
+}
+
+func scriptWaitFor(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, "waitfor FILE", 1, 1)
+	for range 1000 {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("%s does not appear", args[0])
+}
+
 func TestReport(t *testing.T) {
 	var printed []string
 	r := report{ctx: t.Context(), print: func(c check) { printed = append(printed, c.text(8)) }}

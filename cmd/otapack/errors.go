@@ -217,6 +217,8 @@ var hints = map[string]string{
 	"output-changed":                       "restore the file from a copy, or remove the whole directory and release again",
 	"output-exists":                        "an existing file is never overwritten; choose another name, or move it away",
 	codeUsage:                              "otapack help lists the commands, otapack help <command> its flags",
+	"hsm-unavailable":                      "otapack hsm doctor finds out what is wrong; a CI job may try again after a pause",
+	codeHSM:                                "otapack hsm doctor finds out what is wrong",
 	codeCurve:                              "the bootloaders take P-256 keys only: otapack key create makes signing keys, otapack key recipient a device key for the bench",
 	string(verdict.SequenceRollback):       "devices that have a newer release refuse this one",
 	string(verdict.ClassMismatch):          "the devices' model and hardware revision are set per component in otapack.yaml",

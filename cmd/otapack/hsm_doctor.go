@@ -54,13 +54,10 @@ func (a *app) hsmDoctor(ctx context.Context, token string) error {
 	tokens := cfg.HSM.Tokens
 	if token != "" {
 		t, ok := cfg.Token(token)
-		if !ok && loadErr == nil {
-			return usagef("%s has no token %q", cfg.File(), token)
+		if !ok {
+			return cmp.Or(loadErr, usagef("%s has no token %q", cfg.File(), token))
 		}
-		tokens = nil
-		if ok {
-			tokens = []config.Token{t}
-		}
+		tokens = []config.Token{t}
 	}
 	d := &doctor{app: a, cfg: cfg, ahead: map[string]time.Duration{}, tried: map[string]*attempt{}}
 	d.report = report{ctx: ctx, print: func(check) {}}
@@ -473,7 +470,7 @@ func (d *doctor) checkMechanisms(token *hsm.Token, keys []config.Key) finding {
 			return failing(fmt.Errorf("%w: CKM_ECDSA for keys of %d bits; it has %d to %d", hsm.ErrMechanism, n, ecdsa.MinKeySize, ecdsa.MaxKeySize), "use keys of another size, or another token")
 		}
 	}
-	text := fmt.Sprintf("CKM_ECDSA for %d to %d bits", ecdsa.MinKeySize, ecdsa.MaxKeySize)
+	text := mechanismText(ecdsa)
 	var lacks []string
 	for _, name := range forProvisioning {
 		if _, ok := byName[name]; !ok {
@@ -488,7 +485,14 @@ func (d *doctor) checkMechanisms(token *hsm.Token, keys []config.Key) finding {
 	if !ok {
 		return warning(text+", no CKM_EC_KEY_PAIR_GEN"+provisioning, "signing works; otapack key create does not: make keys with the vendor's tool")
 	}
-	return found("%s, CKM_EC_KEY_PAIR_GEN for %d to %d bits%s", text, generate.MinKeySize, generate.MaxKeySize, provisioning)
+	return found("%s, %s%s", text, mechanismText(generate), provisioning)
+}
+
+func mechanismText(m hsm.Mechanism) string {
+	if m.MaxKeySize == 0 { // the module lists it and says no more
+		return m.Name()
+	}
+	return fmt.Sprintf("%s for %d to %d bits", m.Name(), m.MinKeySize, m.MaxKeySize)
 }
 
 // tokenTime reads the clock of a token that has one. What cannot be read is no
