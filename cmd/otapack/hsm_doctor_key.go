@@ -37,8 +37,8 @@ func (d *doctor) checkKeys(login string, token *hsm.Token, keys []config.Key) {
 			return f
 		}, login)
 		d.run("pinned."+k.Name, func() finding {
-			switch found := d.passed("key." + k.Name); {
-			case found:
+			switch {
+			case d.passed("key." + k.Name):
 				return d.checkPinned(k, all, info, pinned, pinnedErr)
 			case pinnedErr != nil:
 				return failing(pinnedErr, "mend what is above first; then "+exportCommand(d.cfg, k)+", unless otapack key create has written it")

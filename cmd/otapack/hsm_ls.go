@@ -85,10 +85,7 @@ type hsmListResult struct {
 
 func (a *app) hsmList(ctx context.Context, module, name string, login bool) error {
 	cfg, err := a.loadPart()
-	if errors.Is(err, errNoConfig) {
-		err = nil // the module may be named elsewhere
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoConfig) && module == "" { // else it is not needed
 		return err
 	}
 	if module == "" {
