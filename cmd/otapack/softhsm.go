@@ -28,7 +28,7 @@ func softHSMConf() (path, from string) {
 			return path, "your home directory"
 		}
 	}
-	if path := "/etc/softhsm2.conf"; isFile(path) {
+	if path := "/etc/softhsm2.conf"; isFile(path) && !isDir("/etc/softhsm") {
 		return path, "its default"
 	}
 	return "/etc/softhsm/softhsm2.conf", "its default"
