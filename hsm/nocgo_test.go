@@ -22,6 +22,9 @@ func TestNoCgo(t *testing.T) {
 	_, _, derive := wrapper.Derive(t.Context(), nil)
 	_, _, random := wrapper.Generate(t.Context(), 16)
 	_, _, imported := wrapper.Import(t.Context(), nil)
+	_, _, slots := Slots(t.Context(), "")
+	_, mechanisms := token.Mechanisms(t.Context())
+	_, _, sessions := token.OpenSessions(t.Context())
 	for name, err := range map[string]error{
 		"Wrapper":           wrapperErr,
 		"GenerateSecretKey": secret,
@@ -34,6 +37,10 @@ func TestNoCgo(t *testing.T) {
 		"CheckUnused":       token.CheckUnused(t.Context()),
 		"Ping":              token.Ping(t.Context()),
 		"InitToken":         InitToken(t.Context(), "", "", PIN{}, PIN{}),
+		"Slots":             slots,
+		"Mechanisms":        mechanisms,
+		"OpenSessions":      sessions,
+		"TrySign":           TrySign(t.Context(), nil),
 	} {
 		if !errors.Is(err, ErrNoCgo) {
 			t.Errorf("%s: %v", name, err)

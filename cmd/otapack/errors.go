@@ -63,6 +63,8 @@ type failure struct {
 	Keys []checkedKey `json:"keys,omitempty"`
 	// Rotation is the plan of key rotate.
 	Rotation *release.Rotation `json:"rotation,omitempty"`
+	// Checks is what hsm doctor found.
+	Checks []check `json:"checks,omitempty"`
 }
 
 // reportError carries a verification report to the output.
@@ -90,6 +92,9 @@ func (a *app) fail(err error) int {
 		}
 		if r, ok := errors.AsType[rotationError](err); ok {
 			f.Rotation = r.plan
+		}
+		if d, ok := errors.AsType[doctorError](err); ok {
+			f.Checks = d.checks
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
@@ -233,6 +238,8 @@ var hints = map[string]string{
 	"records-locked":                       "wait for the other run to end, or write another file",
 	"self-test":                            "the token does not answer the same twice: do not use it before its vendor has looked at it",
 	codeUsage:                              "otapack help lists the commands, otapack help <command> its flags",
+	"hsm-unavailable":                      "otapack hsm doctor finds out what is wrong; a CI job may try again after a pause",
+	codeHSM:                                "otapack hsm doctor finds out what is wrong",
 	codeCurve:                              "the bootloaders take P-256 keys only: otapack key create makes signing keys, otapack key recipient a device key for the bench",
 	string(verdict.SequenceRollback):       "devices that have a newer release refuse this one",
 	string(verdict.ClassMismatch):          "the devices' model and hardware revision are set per component in otapack.yaml",
@@ -274,6 +281,9 @@ var hints = map[string]string{
 
 func hintFor(err error, code string) string {
 	policy, _ := errors.AsType[*release.PolicyError](err)
+	if _, ok := errors.AsType[doctorError](err); ok {
+		return "begin with the first failure, others may follow from it; then run otapack hsm doctor again"
+	}
 	switch {
 	case policy != nil && code == string(verdict.SequenceRollback):
 		return "leave --sequence out to get the next number, or pass a higher one"

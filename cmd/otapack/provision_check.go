@@ -68,7 +68,7 @@ func (a *app) provisionCheck(ctx context.Context, path string, token bool, sampl
 		return err
 	}
 	defer f.Close()
-	header, result, err := checkRecords(f, func(provision.Header, int, provision.Record) (bool, error) { return false, ctx.Err() })
+	header, result, err := checkProvisioned(f, func(provision.Header, int, provision.Record) (bool, error) { return false, ctx.Err() })
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -84,12 +84,12 @@ func (a *app) provisionCheck(ctx context.Context, path string, token bool, sampl
 	} else {
 		a.say("%s: complete", path)
 	}
-	return a.result(result, checkText(result))
+	return a.result(result, provisionCheckText(result))
 }
 
-// checkRecords reads all records and hands each to again, with the number of its
+// checkProvisioned reads all records and hands each to again, with the number of its
 // device, which says whether the secret was made again.
-func checkRecords(in io.Reader, again func(provision.Header, int, provision.Record) (bool, error)) (provision.Header, provisionCheckResult, error) {
+func checkProvisioned(in io.Reader, again func(provision.Header, int, provision.Record) (bool, error)) (provision.Header, provisionCheckResult, error) {
 	r, err := provision.NewReader(in)
 	if err != nil {
 		return provision.Header{}, provisionCheckResult{}, err
@@ -147,7 +147,7 @@ func (a *app) rederive(ctx context.Context, in io.Reader, h provision.Header, sa
 		defer p.Stop()
 		progress = func(device int) { p.Set("devices " + term.Meter(device, h.Devices.Count, time.Since(start))) }
 	}
-	_, result, err := checkRecords(in, func(h provision.Header, device int, r provision.Record) (bool, error) {
+	_, result, err := checkProvisioned(in, func(h provision.Header, device int, r provision.Record) (bool, error) {
 		progress(device)
 		if !sampled(uint64(device), uint64(h.Devices.Count), sample) {
 			return false, ctx.Err()
@@ -164,7 +164,7 @@ func sampled(device, count, sample uint64) bool {
 	return sample == 0 || sample >= count || device*sample%count < sample
 }
 
-func checkText(r provisionCheckResult) string {
+func provisionCheckText(r provisionCheckResult) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "COMPONENT\tPURPOSE\tKIND\tBYTES\tRECORDS\tDERIVED AGAIN")

@@ -47,6 +47,8 @@ func TestMain(m *testing.M) {
 //	tamper BUNDLE ENTRY OFFSET  flip a bit of an entry and put its checksums right
 //	graft BUNDLE OTHER NAME     take a component from another bundle
 //	unwrap FILE KEY ...         do what a factory does with a record (see scriptUnwrap)
+//	foreign FILE TO             copy a module, for another machine
+//	waitfor FILE                wait until a program in the background has made a file
 //	nosecrets                   no PIN and no private key in stdout, stderr and the files outside .otapack and bench
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -56,14 +58,18 @@ func TestScript(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // with -race, every process would sleep for a second
 			env.Setenv("MODULE", softhsm())
 			env.Setenv("SPY", spy())
+			env.Setenv("REMOTE", remote())
 			env.Values[scriptT{}] = env.T()
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "spy" {
-				return false, fmt.Errorf("unknown condition %q", name)
+			switch name {
+			case "spy":
+				return spy() != "", nil
+			case "remote":
+				return remote() != "", nil
 			}
-			return spy() != "", nil
+			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -79,6 +85,8 @@ func TestScript(t *testing.T) {
 			"cut":       scriptCut,
 			"tamper":    scriptTamper,
 			"graft":     scriptGraft,
+			"foreign":   scriptForeign,
+			"waitfor":   scriptWaitFor,
 			"nosecrets": scriptNoSecrets,
 			"unwrap":    scriptUnwrap,
 		},

@@ -184,11 +184,22 @@ func (e *Error) Error() string {
 // Load reads the file at path. A file that was read and refused gives at least
 // one *Error, several of them joined by errors.Join in the order of their lines.
 func Load(path string) (*Config, error) {
-	data, err := readFile(path)
+	c, err := LoadPart(path)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, data)
+	return c, nil
+}
+
+// LoadPart is Load for a diagnosis: beside an error it returns what could be
+// read, which may be nothing, and which no rule of this package holds for.
+func LoadPart(path string) (*Config, error) {
+	c := &Config{source: newSource(path)}
+	data, err := readFile(path)
+	if err != nil {
+		return c, err
+	}
+	return c, c.parse(data)
 }
 
 // readFile reads a file of MaxSize bytes, and one more if there is: parse refuses
@@ -210,15 +221,19 @@ func readFile(path string) ([]byte, error) {
 // errors, and its directory is the one that Resolve starts from.
 func Parse(name string, data []byte) (*Config, error) {
 	c := &Config{source: newSource(name)}
+	if err := c.parse(data); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Config) parse(data []byte) error {
 	d := decoder{source: c.source, cfg: c}
 	if root, ok := d.parse(data); ok {
 		d.config(root)
 		d.check()
 	}
-	if err := d.err(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return d.err()
 }
 
 // source is the file that something was read from.

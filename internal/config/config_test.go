@@ -517,3 +517,24 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// A diagnosis goes on with what a broken file has.
+func TestLoadPart(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "otapack.yaml")
+	text := "otapack: 1\nhsm: {module: m.so, tokens: {a: {uri: \"pkcs11:token=a\"}}}\nkeys: {k: {token: a, uri: \"pkcs11:object=k\", public: k.pem}}\nfoo: 1\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := LoadPart(file)
+	if _, ok := errors.AsType[*Error](err); !ok {
+		t.Errorf("error %v", err)
+	}
+	if token, ok := c.Token("a"); !ok || token.URI != "pkcs11:token=a" || c.HSM.Module != "m.so" || len(c.Keys) != 1 {
+		t.Errorf("read %+v", c)
+	}
+	c, err = LoadPart(filepath.Join(dir, "none.yaml"))
+	if !errors.Is(err, fs.ErrNotExist) || c.Resolve("x") != filepath.Join(dir, "x") {
+		t.Errorf("no file: %v, %+v", err, c)
+	}
+}
