@@ -151,7 +151,7 @@ var classes = []struct {
 	{[]error{hsm.ErrKeyUnfit}, "key-unfit", exitKey},
 	{[]error{hsm.ErrKeyPolicy}, "key-policy", exitPolicy},
 	{[]error{hsm.ErrKeyExists}, "key-exists", exitExists},
-	{[]error{hsm.ErrMechanism}, "mechanism-missing", exitHSM},
+	{[]error{hsm.ErrMechanism}, "mechanism-missing", exitKey},
 	{[]error{hsm.ErrURI, hsm.ErrKeySpec, hsm.ErrTokenLabel, errNoModule, errNoProvision}, "config", exitInput},
 	{[]error{hsm.ErrModule}, "module", exitHSM},
 	{[]error{hsm.ErrNoCgo}, "no-pkcs11", exitHSM},
