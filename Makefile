@@ -8,7 +8,7 @@ BENCHTIME ?= 1s
 PACKAGES  ?= ./...
 PREFIX    ?= /usr/local
 
-.PHONY: build demo test lint interop bench fuzz docs install clean help
+.PHONY: build demo test lint interop bench fuzz docs man install clean help
 
 ## build: bin/otapack
 build:
@@ -58,9 +58,18 @@ fuzz:
 docs:
 	$(GO) test ./cmd/otapack -run 'TestDocs' -update
 
-## install: bin/otapack into PREFIX/bin, /usr/local unless given
-install: build
+## man: manual pages of every command in bin/man
+man: build
+	rm -rf bin/man
+	bin/otapack man bin/man
+
+## install: program, manual pages and shell completion into PREFIX, /usr/local unless given
+install: man
 	install -D bin/otapack $(DESTDIR)$(PREFIX)/bin/otapack
+	for page in bin/man/*/*; do install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/$${page#bin/} || exit; done
+	bin/otapack completion bash | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/otapack
+	bin/otapack completion zsh | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_otapack
+	bin/otapack completion fish | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/otapack.fish
 
 ## clean: remove what was built, and the demo with its token and keys
 clean:

@@ -18,6 +18,9 @@
 //   - A session that got lost is reopened once per operation; after that the
 //     error wraps [ErrUnavailable].
 //
+// [Token.Wrapper] makes keys for devices, which leave the token only wrapped
+// under a transport key, and [Token.GenerateSecretKey] the keys that it needs.
+//
 // Keys are found and used through raw PKCS#11 calls. Only [Token.Generate] uses
 // crypto11, whose sessions are always read-write.
 //

@@ -5,6 +5,7 @@ package hsm
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -87,10 +88,11 @@ func (s KeySpec) uri() URI { return URI{Object: s.Label, ID: s.ID} }
 // confuses other tools too.
 func (s *session) checkUnused(ctx context.Context, spec KeySpec) error {
 	for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
-		for _, a := range []*pkcs11.Attribute{
-			pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label),
-			pkcs11.NewAttribute(pkcs11.CKA_ID, spec.ID),
-		} {
+		names := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label)}
+		if len(spec.ID) > 0 {
+			names = append(names, pkcs11.NewAttribute(pkcs11.CKA_ID, spec.ID))
+		}
+		for _, a := range names {
 			handles, err := s.find(ctx, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class), a})
 			if err != nil {
 				return err
@@ -157,9 +159,14 @@ var demands = []demand{
 	{pkcs11.CKA_EXTRACTABLE, "CKA_EXTRACTABLE", false, true},
 	{pkcs11.CKA_MODIFIABLE, "CKA_MODIFIABLE", false, false},
 	{pkcs11.CKA_SIGN, "CKA_SIGN", true, true},
-	{pkcs11.CKA_DECRYPT, "CKA_DECRYPT", false, false},
 	{pkcs11.CKA_UNWRAP, "CKA_UNWRAP", false, false}, // SoftHSM's default is true
 	{pkcs11.CKA_DERIVE, "CKA_DERIVE", false, false},
+}
+
+// wishes are asked for and not insisted on. No mechanism of PKCS#11 decrypts with
+// an EC key, but tpm2-pkcs11 1.9 calls every key able to, and refuses a no.
+var wishes = []demand{
+	{pkcs11.CKA_DECRYPT, "CKA_DECRYPT", false, false},
 }
 
 // consequences follow from the demands. They cannot be asked for, and are read
@@ -193,21 +200,10 @@ func (t *Token) generate(ctx context.Context, self slotToken, spec KeySpec) erro
 		return err
 	}
 	defer c.Close()
-	public, private := crypto11.NewAttributeSet(), crypto11.NewAttributeSet()
-	for _, set := range []crypto11.AttributeSet{public, private} {
-		set.AddIfNotPresent([]*pkcs11.Attribute{
-			pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label),
-			pkcs11.NewAttribute(pkcs11.CKA_ID, spec.ID),
-		})
+	pair, err := makePair(c, spec, slices.Concat(demands, wishes))
+	if _, refused := errors.AsType[pkcs11.Error](err); refused {
+		pair, err = makePair(c, spec, demands)
 	}
-	public.AddIfNotPresent([]*pkcs11.Attribute{
-		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
-		pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true),
-	})
-	for _, d := range demands {
-		private.AddIfNotPresent([]*pkcs11.Attribute{pkcs11.NewAttribute(d.attribute, d.value)})
-	}
-	pair, err := c.GenerateECDSAKeyPairWithAttributes(public, private, spec.Algorithm.Curve())
 	if err != nil {
 		err = call("C_GenerateKeyPair", err)
 		if hasCode(err, pkcs11.CKR_MECHANISM_INVALID) {
@@ -219,6 +215,24 @@ func (t *Token) generate(ctx context.Context, self slotToken, spec KeySpec) erro
 		return fmt.Errorf("new key %s: %w", spec.uri(), err)
 	}
 	return nil
+}
+
+func makePair(c *crypto11.Context, spec KeySpec, attributes []demand) (crypto11.Signer, error) {
+	public, private := crypto11.NewAttributeSet(), crypto11.NewAttributeSet()
+	for _, set := range []crypto11.AttributeSet{public, private} {
+		set.AddIfNotPresent([]*pkcs11.Attribute{
+			pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label),
+			pkcs11.NewAttribute(pkcs11.CKA_ID, spec.ID),
+		})
+	}
+	public.AddIfNotPresent([]*pkcs11.Attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
+		pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true),
+	})
+	for _, d := range attributes {
+		private.AddIfNotPresent([]*pkcs11.Attribute{pkcs11.NewAttribute(d.attribute, d.value)})
+	}
+	return c.GenerateECDSAKeyPairWithAttributes(public, private, spec.Algorithm.Curve())
 }
 
 // keepIfFit does not take the token's word: it reads the attributes back and

@@ -39,6 +39,8 @@ func TestInterrupted(t *testing.T) {
 		{"verify", bundle},
 		{"key", "ls"},
 		{"key", "export", "fw", "--from-token"},
+		{"hsm", "doctor"},
+		{"hsm", "ls", "--login"},
 	} {
 		var stdout, stderr bytes.Buffer
 		before := tree(t, dir)
@@ -78,9 +80,11 @@ func TestClassify(t *testing.T) {
 		{fmt.Errorf("%w: %w", hsm.ErrPINRejected, hsm.CallError{Function: "C_Login"}), "pin-rejected", exitPIN, true},
 		{hsm.ErrTokenAmbiguous, "token-ambiguous", exitKey, true},
 		{hsm.ErrKeyUnfit, "key-unfit", exitKey, false},
+		{fmt.Errorf("%w: CKM_ECDSA", hsm.ErrMechanism), "mechanism-missing", exitKey, false},
+		{doctorError{first: hsm.ErrPINLocked}, "pin-locked", exitPIN, true},
 		{hsm.ErrNoCgo, "no-pkcs11", exitHSM, true},
-		{fmt.Errorf("%w: %w", hsm.ErrUnavailable, hsm.CallError{Function: "C_Sign"}), "hsm-unavailable", exitHSM, false},
-		{hsm.CallError{Function: "C_Sign"}, "hsm-error", exitHSM, false},
+		{fmt.Errorf("%w: %w", hsm.ErrUnavailable, hsm.CallError{Function: "C_Sign"}), "hsm-unavailable", exitHSM, true},
+		{hsm.CallError{Function: "C_Sign"}, "hsm-error", exitHSM, true},
 		{fmt.Errorf("token: %w", sign.ErrSignature), string(verdict.SignatureInvalid), exitVerify, true},
 		{refused, string(verdict.ClassMismatch), exitVerify, true},
 		{&release.RejectedError{Failures: []error{refused, verdict.New(verdict.SequenceRollback, "manifest", "")}}, string(verdict.ClassMismatch), exitVerify, true},

@@ -33,6 +33,7 @@ const (
 	MaxSigners    = 3       // keys in one sign list: signature blocks in an envelope
 	MaxRecipients = 8       // keys in one encrypt.to list
 	MaxURI        = 16      // bytes in a component's uri
+	MaxSecrets    = 32      // secrets of one device
 	MaxErrors     = 20      // problems reported for one file
 )
 
@@ -48,10 +49,9 @@ type Config struct {
 	AllowedVersions [][]ComponentVersion
 	Policy          Policy
 	Output          Output
+	Provision       *Provision // nil when the file has no such section
 
-	file string
-	dir  string
-	pos  map[string]position
+	source
 }
 
 // Product names the device model.
@@ -209,6 +209,31 @@ type Output struct {
 	LastRelease string // path of the record that the next release is compared with
 }
 
+// Provision says which secrets the factory puts into a device, and the keys
+// that they are made with. The keys are on one token, because a secret leaves
+// it only after it was wrapped there.
+type Provision struct {
+	Token     string // alias
+	Transport string // RFC 7512, selects the AES key that secrets are wrapped under
+	Master    string // RFC 7512, selects the AES key that secrets are derived from, empty when none is
+	Secrets   []Secret
+}
+
+// Secret is one secret of each device.
+type Secret struct {
+	Component string
+	Purpose   string // a name, unique in the component
+	Kind      string // "derive", "generate" or "recipient"
+	Bytes     int    // 16 or 32; 32 for a recipient
+}
+
+// Kinds of secrets.
+const (
+	Derive    = "derive"    // AES key derived from the master key
+	Generate  = "generate"  // random AES key
+	Recipient = "recipient" // private key of a P-256 pair that payloads are encrypted to
+)
+
 // Error is one problem of the file.
 type Error struct {
 	File         string
@@ -235,6 +260,27 @@ func (e *Error) Error() string {
 // Load reads the file at path. A file that was read and refused gives at least
 // one *Error, several of them joined by errors.Join in the order of their lines.
 func Load(path string) (*Config, error) {
+	c, err := LoadPart(path)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// LoadPart is Load for a diagnosis: beside an error it returns what could be
+// read, which may be nothing, and which no rule of this package holds for.
+func LoadPart(path string) (*Config, error) {
+	c := &Config{source: newSource(path)}
+	data, err := readFile(path)
+	if err != nil {
+		return c, err
+	}
+	return c, c.parse(data)
+}
+
+// readFile reads a file of MaxSize bytes, and one more if there is: parse refuses
+// it then.
+func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -244,43 +290,65 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	return Parse(path, data)
+	return data, nil
 }
 
 // Parse is Load for a file that has been read already. The name stands in
 // errors, and its directory is the one that Resolve starts from.
 func Parse(name string, data []byte) (*Config, error) {
-	c := &Config{file: name, dir: filepath.Dir(name), pos: map[string]position{}}
-	d := decoder{cfg: c}
-	if root, ok := d.parse(data); ok {
-		d.config(root)
-		d.check()
-	}
-	if err := d.err(); err != nil {
+	c := &Config{source: newSource(name)}
+	if err := c.parse(data); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// File returns the name that the configuration was read under.
-func (c *Config) File() string { return c.file }
+func (c *Config) parse(data []byte) error {
+	d := decoder{source: c.source, cfg: c}
+	if root, ok := d.parse(data); ok {
+		d.config(root)
+		d.check()
+	}
+	return d.err()
+}
+
+// source is the file that something was read from.
+type source struct {
+	file string
+	dir  string
+	pos  map[string]position
+}
+
+func newSource(name string) source {
+	return source{name, filepath.Dir(name), map[string]position{}}
+}
+
+// File returns the name that the file was read under.
+func (s source) File() string { return s.file }
 
 // Resolve returns a path of the file as seen from the working directory:
 // relative ones start at the file's directory.
-func (c *Config) Resolve(path string) string {
+func (s source) Resolve(path string) string {
 	if filepath.IsAbs(path) {
 		return path
 	}
-	return filepath.Join(c.dir, path)
+	return filepath.Join(s.dir, path)
+}
+
+// Has reports whether the file has an entry such as "signing.manifest.trust",
+// and does not leave it to its default.
+func (s source) Has(path string) bool {
+	_, ok := s.pos[path]
+	return ok
 }
 
 // Errorf returns an Error at the place of an entry, such as
 // "components.radio.version", or of the nearest entry around it that the file
 // has. It is for checks that other packages make.
-func (c *Config) Errorf(path, format string, args ...any) *Error {
-	e := &Error{File: c.file, Path: path, Msg: fmt.Sprintf(format, args...)}
+func (s source) Errorf(path, format string, args ...any) *Error {
+	e := &Error{File: s.file, Path: path, Msg: fmt.Sprintf(format, args...)}
 	for p := path; p != ""; p = p[:max(0, strings.LastIndexAny(p, ".["))] {
-		if at, ok := c.pos[p]; ok {
+		if at, ok := s.pos[p]; ok {
 			e.Line, e.Column = at.line, at.column
 			break
 		}

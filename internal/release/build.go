@@ -198,7 +198,7 @@ func encryptionInfo(h encrypt.Header) cose.Encrypt {
 // install: after installing, a device need not keep the encryption information.
 func (b *built) draft(c component, keys []sign.PublicKey) (*manifest.Draft, error) {
 	return manifest.New(b.manifest, keys, manifest.Options{
-		Artifact: c.Name + " manifest", SeverInstall: b.manifest.Encrypted, KeyHints: true,
+		Artifact: manifestArtifact(c.Name), SeverInstall: b.manifest.Encrypted, KeyHints: true,
 	})
 }
 

@@ -66,6 +66,10 @@ type SignatureRecord struct {
 	ToBeSigned manifest.Digest `json:"to_be_signed"` // SHA-256 of the signed bytes
 }
 
+// manifestArtifact is what a component's envelope is called in signing requests
+// and in SignatureRecord.
+func manifestArtifact(component string) string { return component + " manifest" }
+
 // Encode writes the record as indented JSON with a final newline.
 func (r Record) Encode() ([]byte, error) {
 	var b bytes.Buffer

@@ -159,7 +159,39 @@ const (
 	CeremonyText     Reason = "ceremony-text"      // a text with a character that does not print
 	CeremonyKey      Reason = "ceremony-key"       // a public key that cannot be read, or is not the one that its digest, curve or key hint names
 	CeremonyOtherKey Reason = "ceremony-other-key" // the record of another key
+	CeremonyMissing  Reason = "ceremony-missing"   // there is no record of a key's ceremony
 	CeremonyDiffers  Reason = "ceremony-differs"   // the token says something else of the key than the record does
+)
+
+// Signing keys: what a PKCS#11 module says of a key that should not be so.
+const (
+	KeyExtractable  Reason = "key-extractable"   // the private half can leave its token
+	KeyNotSensitive Reason = "key-not-sensitive" // the private half can be read
+	KeyNotSignOnly  Reason = "key-not-sign-only" // the key cannot sign, or can do more
+	KeyWasOutside   Reason = "key-was-outside"   // the private half could leave its token, or be read, at some time
+	KeyNotLocal     Reason = "key-not-local"     // the key was not generated in its token, or the module says so of all keys
+	KeyUsage        Reason = "key-usage"         // a key is used for another role than it was made for
+)
+
+// Key rotation: why a signing key cannot be replaced by another, or not yet.
+const (
+	RotationSameKey   Reason = "rotation-same-key"        // both aliases are one key
+	RotationAlgorithm Reason = "rotation-algorithm"       // a bootloader cannot verify the new key's signatures
+	RotationKeySlots  Reason = "rotation-key-slots"       // a bootloader has no slot for one more key
+	RotationSigners   Reason = "rotation-signers"         // more keys would sign than an envelope has signatures for
+	RotationThreshold Reason = "rotation-threshold"       // fewer keys would be left than have to sign
+	RotationStrands   Reason = "rotation-strands-devices" // devices know only the old key, which does not sign any more
+)
+
+// Provisioning: the list of devices, and the file with the records of their secrets.
+const (
+	DeviceList          Reason = "device-list"          // not a CSV file with a column of serials
+	BadSerial           Reason = "bad-serial"           // a serial with a character that it must not have
+	DuplicateSerial     Reason = "duplicate-serial"     // a serial that occurs twice
+	ProvisionFormat     Reason = "provision-format"     // a line that is not a header or record as otapack writes it
+	ProvisionOrder      Reason = "provision-order"      // a record other than the one that has to follow
+	ProvisionIncomplete Reason = "provision-incomplete" // the file ends before its last record
+	ProvisionDiffers    Reason = "provision-differs"    // the token derives another secret than the record has
 )
 
 // Reference bootloader: what a device finds when it takes a payload.
