@@ -20,8 +20,11 @@ func (k PublicKey) JWK() []byte {
 	if k.IsZero() {
 		return nil
 	}
-	names, point := joseNames[k.algorithm], k.Point()[1:]
 	coordinate := func(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+	if k.algorithm == Ed25519 { // RFC 8037, section 2
+		return fmt.Appendf(nil, `{"kty":"OKP","crv":"Ed25519","x":"%s","use":"sig","alg":"EdDSA","kid":"%s"}`+"\n", coordinate(k.Ed25519()), k.id)
+	}
+	names, point := joseNames[k.algorithm], k.Point()[1:]
 	// All values are of alphabets that JSON needs no escapes for.
 	return fmt.Appendf(nil, `{"kty":"EC","crv":"%s","x":"%s","y":"%s","use":"sig","alg":"%s","kid":"%s"}`+"\n",
 		names.crv, coordinate(point[:len(point)/2]), coordinate(point[len(point)/2:]), names.alg, k.id)

@@ -3,6 +3,7 @@ package sign_test
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -95,5 +96,25 @@ func TestJWKRoundTrip(t *testing.T) {
 func TestJWKOfNoKey(t *testing.T) {
 	if got := (sign.PublicKey{}).JWK(); got != nil {
 		t.Errorf("got %s", got)
+	}
+}
+
+// The key of RFC 8037, appendix A.2.
+func TestJWKOfRFC8037(t *testing.T) {
+	const x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+	raw, err := base64.RawURLEncoding.DecodeString(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := sign.NewPublicKey(ed25519.PublicKey(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(key.Ed25519(), raw) {
+		t.Errorf("got %x", key.Ed25519())
+	}
+	want := `{"kty":"OKP","crv":"Ed25519","x":"` + x + `","use":"sig","alg":"EdDSA","kid":"` + key.ID().String() + "\"}\n"
+	if got := string(key.JWK()); got != want {
+		t.Errorf("got  %swant %s", got, want)
 	}
 }

@@ -168,6 +168,15 @@ func (k PublicKey) Point() []byte {
 	return point
 }
 
+// Ed25519 returns the 32 bytes of an Ed25519 key (RFC 8032, section 5.1.2), nil
+// for other keys.
+func (k PublicKey) Ed25519() []byte {
+	if k.algorithm != Ed25519 {
+		return nil
+	}
+	return bytes.Clone(k.spki[len(k.spki)-ed25519.PublicKeySize:]) // RFC 8410, section 4
+}
+
 // Verify hashes message with the key's algorithm, where that has a hash, and
 // checks a signature over it. An error wraps ErrSignature.
 func (k PublicKey) Verify(message []byte, s Signature) error {

@@ -46,7 +46,7 @@ type mcubootFlags struct {
 
 // target defines the flags that describe a bootloader.
 func (m *mcubootFlags) target(f *pflag.FlagSet) {
-	f.StringVar(&m.Profile, "profile", "", "`name` of a common build to start from: zephyr-swap-move, st-oemirot, …")
+	f.StringVar(&m.Profile, "profile", "", "`name` of a common build to start from: zephyr-swap-move, st-oemirot and others")
 	f.StringVar(&m.Mode, "mode", "", "update `mode`: swap-scratch, swap-move, swap-offset, overwrite-only, direct-xip, ram-load or single-slot")
 	f.BoolVar(&m.overwriteOnly, "overwrite-only", false, "the same as --mode overwrite-only")
 	numberFlag(f, &m.SlotSize, "slot-size", "S", math.MaxInt32, "`size` of the slot in bytes")
@@ -694,7 +694,7 @@ func (a *app) imageEncryptCommand() *cobra.Command {
 		Use:   "encrypt --to <key-or-folder>... --output <directory> <image>",
 		Short: "Make one encrypted MCUboot image for each device from a signed one",
 		Long: `Take a signed MCUboot image whose payload is in the clear and that is marked as
-encrypted ("otapack image sign mcuboot --encrypt … --clear", or one that
+encrypted ("otapack image sign mcuboot --encrypt KEY --clear", or one that
 --device-key decrypts), and write one file for each device key, each with a
 content key of its own. MCUboot signs the plain image, so that one signature
 serves all of them and no token is needed here.

@@ -324,7 +324,7 @@ func (a *app) imageVerifyNRFDFUCommand() *cobra.Command {
 		Long: `Check a package as the bootloader of the nRF5 SDK does, check by check in its
 order, on a device in the state that the flags describe. A refusal names the rule
 and what a phone is told: "error 5" is INVALID_OBJECT.`,
-		Example: "  otapack image verify nrfdfu -k radio.pub.pem --profile nrf52840 --sdk 17 --hw-version 52 --softdevice 's140 7.2.0' app.zip",
+		Example: "  otapack image verify nrfdfu -k radio.pub.pem --profile nrf52840 --sdk 17 --hw-version 52 --softdevice 0x0100 app.zip",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.imageVerifyNRFDFU(o, args[0]) },
 	}
@@ -333,7 +333,7 @@ and what a phone is told: "error 5" is INVALID_OBJECT.`,
 	f.StringVar(&o.profile, "profile", "nrf52840", "`chip`: nrf52810, nrf52832, nrf52833 or nrf52840")
 	f.IntVar(&o.sdk, "sdk", 15, "`generation` of the nRF5 SDK of the bootloader: 15, 16 or 17")
 	numberFlag(f, &o.hwVersion, "hw-version", "", math.MaxUint32, "hardware `version` of the device")
-	f.StringVar(&o.softDevice, "softdevice", "", "installed SoftDevice: its `name` like 's140 7.2.0', its firmware id, or nothing for none")
+	f.StringVar(&o.softDevice, "softdevice", "", "installed SoftDevice: its firmware `id`, or a name like \"s140 7.2.0\"; left out for none")
 	f.BoolVar(&o.serial, "serial", false, "the bootloader works over a serial line and not over BLE")
 	f.BoolVar(&o.debug, "debug-bootloader", false, "the bootloader is a debug build, which checks no versions of debug packages")
 	numberFlag(f, &o.appVersion, "application-version", "", math.MaxUint32, "`version` of the installed application")

@@ -33,7 +33,7 @@ var keyForms = []keyForm{
 // render writes a key, unless the form is made of a point's coordinates and the
 // key has none.
 func (f keyForm) render(alias string, k sign.PublicKey) ([]byte, error) {
-	if k.Point() == nil && !slices.Contains([]string{"pem", "der", "mcuboot"}, f.name) {
+	if k.Point() == nil && !slices.Contains([]string{"pem", "der", "jwk", "cose", "mcuboot"}, f.name) {
 		return nil, fmt.Errorf("form %s has X and Y of a point, an %s key has none: %w", f.name, k.Algorithm(), sign.ErrCurve)
 	}
 	return f.write(alias, k)

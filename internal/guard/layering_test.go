@@ -62,7 +62,7 @@ var layers = []layer{
 		"bootloader", "formats", "formats/*", "formats/payload/*", "internal/atomicfile", "internal/config", "manifest", "sign", "sign/*",
 	}},
 
-	{pkg: "cmd/otapack", own: []string{"*", "*/*", "*/*/*"}, modules: []string{cobra, cbor}},
+	{pkg: "cmd/otapack", own: []string{"*", "*/*", "*/*/*"}, modules: []string{cobra, "github.com/spf13/pflag", cbor}},
 }
 
 // TestLayering compares the direct imports of every package with its row. A

@@ -3,6 +3,7 @@ package cose_test
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"errors"
 	"slices"
 	"testing"
@@ -34,6 +35,22 @@ func TestEncodeKey(t *testing.T) {
 	}
 	if _, err := cose.EncodeKey(sign.PublicKey{}); !errors.Is(err, sign.ErrKey) {
 		t.Errorf("no key: %v", err)
+	}
+}
+
+// The key of RFC 8037, appendix A.2, written down by hand after RFC 9053, section
+// 7.2.
+func TestEncodeKeyEd25519(t *testing.T) {
+	x := unhex(t, "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+	key, err := sign.NewPublicKey(ed25519.PublicKey(x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hint := key.ID().Hint()
+	want := slices.Concat(unhex(t, "a5 01 01 02 48"), hint[:], unhex(t, "03 32 20 06 21 5820"), x)
+	got, err := cose.EncodeKey(key)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got  %x, %v\nwant %x", got, err, want)
 	}
 }
 
