@@ -245,7 +245,7 @@ func TestDeterministic(t *testing.T) {
 	if err != nil || !bytes.Equal(file, again) {
 		t.Errorf("a second Finish gives other bytes: %v", err)
 	}
-	const want = "e9f27c18f672fdcd64a143fc8ee45d52daf32efeba83ab0569f5fabf1548ae8b"
+	const want = "872c546d47db5b95f855d1ebca4873a47e5b68f8b79712ad51955c7198d320b9"
 	sum := sha256.Sum256(file)
 	if got := hex.EncodeToString(sum[:]); got != want {
 		t.Errorf("SHA-256 of the package is %s, want %s", got, want)

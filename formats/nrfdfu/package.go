@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"slices"
@@ -24,8 +23,6 @@ const (
 	maxEntryName    = 128
 	manifestName    = "manifest.json"
 	packageObject   = "package"
-	dosDate1980     = 0x0021 // 1980-01-01
-	zipVersion20    = 20     // 2.0, what unzip programs expect at least
 	manifestIndent  = "    "
 	manifestWrapper = "manifest"
 )
@@ -97,35 +94,13 @@ func writePackage(images []Image) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var file bytes.Buffer
-	w := zip.NewWriter(&file)
-	add := func(name string, content []byte) error {
-		h := &zip.FileHeader{
-			Name: name, Method: zip.Store, ModifiedDate: dosDate1980, CreatorVersion: zipVersion20, ReaderVersion: zipVersion20,
-			CRC32: crc32.ChecksumIEEE(content), CompressedSize64: uint64(len(content)), UncompressedSize64: uint64(len(content)),
-		}
-		// Raw: CRC and sizes stand in front of the content, not after it.
-		entry, err := w.CreateRaw(h)
-		if err != nil {
-			return fmt.Errorf("nrfdfu: package: %w", err)
-		}
-		if _, err := entry.Write(content); err != nil {
-			return fmt.Errorf("nrfdfu: package: %w", err)
-		}
-		return nil
-	}
-	if err := add(manifestName, manifest); err != nil {
-		return nil, err
-	}
+	z := &zipWriter{}
+	z.add(manifestName, manifest)
 	for _, image := range images {
-		if err := errors.Join(add(image.DatName, image.Packet), add(image.BinName, image.Firmware)); err != nil {
-			return nil, err
-		}
+		z.add(image.DatName, image.Packet)
+		z.add(image.BinName, image.Firmware)
 	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("nrfdfu: package: %w", err)
-	}
-	return file.Bytes(), nil
+	return z.finish(), nil
 }
 
 // ParsePackage reads a .zip file: one by [Draft.Finish], by pc-nrfutil, or by
