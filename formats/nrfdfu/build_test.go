@@ -183,7 +183,7 @@ func TestWarnings(t *testing.T) {
 	}{
 		"usual":                         {nrfdfu.Options{Key: key, SDReq: []uint32{0xb7, 0xcb}, Application: app(1)}, nil},
 		"unsigned":                      {nrfdfu.Options{Unsigned: true, SDReq: []uint32{0xb7}, Application: app(1)}, []verdict.Reason{verdict.DFUUnsigned}},
-		"debug":                         {nrfdfu.Options{Key: key, Debug: true, SDReq: []uint32{nrfdfu.SoftDeviceAny}, Application: app(nrfdfu.MaxVersion)}, []verdict.Reason{verdict.DFUDebug}},
+		"debug":                         {nrfdfu.Options{Key: key, Debug: true, Application: app(nrfdfu.MaxVersion)}, []verdict.Reason{verdict.DFUDebug}},
 		"last version":                  {nrfdfu.Options{Key: key, SDReq: []uint32{0xb7}, Application: app(nrfdfu.MaxVersion)}, []verdict.Reason{verdict.DFUVersionMax}},
 		"SoftDevice has no version":     {nrfdfu.Options{Key: key, SDReq: []uint32{0xb7}, SoftDevice: sd}, nil},
 		"needs no SoftDevice":           {nrfdfu.Options{Key: key, SDReq: []uint32{0}, Application: app(1)}, []verdict.Reason{verdict.DFURequirement}},

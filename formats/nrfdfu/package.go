@@ -106,8 +106,10 @@ func writePackage(images []Image) ([]byte, error) {
 // ParsePackage reads a .zip file: one by [Draft.Finish], by pc-nrfutil, or by
 // any tool that packs the same files, stored or deflated, in any order. It is
 // bounded in entries and bytes, refuses names that occur twice and those that
-// leave the archive, and reads only what manifest.json names. The init packets
-// are left to [ParsePacket].
+// leave the archive, and archives in which a program that reads from the
+// beginning finds something else than one that reads the directory at the end.
+// It reads only what manifest.json names. The init packets are left to
+// [ParsePacket].
 func ParsePackage(data []byte) (*Package, error) {
 	if len(data) > MaxPackage {
 		return nil, verdict.New(verdict.DFUZipLimit, packageObject, "%d bytes, at most %d are read", len(data), MaxPackage)
@@ -124,6 +126,9 @@ func ParsePackage(data []byte) (*Package, error) {
 		if err := z.add(f); err != nil {
 			return nil, err
 		}
+	}
+	if err := checkLocal(data, archive.File); err != nil {
+		return nil, err
 	}
 	text, err := z.read(manifestName, maxManifest)
 	if err != nil {

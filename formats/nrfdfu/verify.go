@@ -310,6 +310,8 @@ func (b *boot) signatureHint(signature []byte) string {
 		return ": s stands before r"
 	case b.verifies(digest[:], signature):
 		return ": the digest was hashed once more"
+	case b.verifies(b.packet.command(), signature):
+		return ": it covers the command, not the init command in it"
 	}
 	return ""
 }
