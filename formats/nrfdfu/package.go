@@ -16,15 +16,14 @@ import (
 
 // Bounds of a package. Sizes are in bytes.
 const (
-	MaxPackage      = 48 << 20 // the .zip file
-	MaxEntries      = 64
-	maxManifest     = 64 << 10
-	maxPacketFile   = 64 << 10 // a bootloader takes far less, which is for Verify to say
-	maxEntryName    = 128
-	manifestName    = "manifest.json"
-	packageObject   = "package"
-	manifestIndent  = "    "
-	manifestWrapper = "manifest"
+	MaxPackage    = 48 << 20 // the .zip file
+	MaxEntries    = 64
+	maxManifest   = 64 << 10
+	maxPacketFile = 64 << 10 // a bootloader takes far less, which is for Verify to say
+	maxEntryName  = 128
+
+	manifestName  = "manifest.json"
+	packageObject = "package"
 )
 
 // Kind is the name that manifest.json has for an image. Senders go by it; the
@@ -80,7 +79,7 @@ func encodeManifest(images []Image) ([]byte, error) {
 	for _, image := range images {
 		entries[image.Kind] = manifestEntry{image.BinName, image.DatName, image.Sizes}
 	}
-	b, err := json.MarshalIndent(map[string]any{manifestWrapper: entries}, "", manifestIndent)
+	b, err := json.MarshalIndent(map[string]any{"manifest": entries}, "", "    ")
 	if err != nil {
 		return nil, fmt.Errorf("nrfdfu: manifest: %w", err)
 	}
@@ -206,7 +205,7 @@ func (z zipFiles) read(name string, limit int) ([]byte, error) {
 	return content, nil
 }
 
-// metadataKeys are what pc-nrfutil's parser takes in info_read_only_metadata
+// metadata is what pc-nrfutil's parser takes in info_read_only_metadata
 // (nordicsemi/dfu/manifest.py, FWMetaData).
 type metadata struct {
 	IsDebug       any     `json:"is_debug"`
