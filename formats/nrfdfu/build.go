@@ -78,8 +78,8 @@ type Options struct {
 
 	// SDReq lists the firmware ids of the SoftDevices, one of which must be
 	// installed before the update. The order is kept: see SoftDeviceNone.
-	// Empty means SoftDeviceAny for an external application, and is refused
-	// for all else.
+	// Empty means SoftDeviceAny for an external application and a debug
+	// package, and is refused for all else.
 	SDReq []uint32
 	// AppSDReq lists the SoftDevices for the application of a package that
 	// replaces the SoftDevice too: the new one. It is added to the list of the
@@ -123,7 +123,9 @@ type BootDraft struct {
 	warnings []Warning
 }
 
-// Prepare checks the options and builds everything that needs no signature.
+// Prepare checks the options and builds everything that needs no signature. A
+// rehearsal answers the same requests with a throwaway key; what the second
+// stage signs then differs in the answers of the first.
 // What no device accepts, or what does not do what it seems to, is refused with
 // a verdict.Error or ErrOptions; what may be meant is a warning.
 //
@@ -266,7 +268,7 @@ func (o Options) check() error {
 		return fmt.Errorf("nrfdfu: key %s is for %s, the bootloader takes %s: %w", o.Key.ID().Short(), o.Key.Algorithm(), sign.ESP256, ErrOptions)
 	case o.Unsigned && (o.Application.signed() || o.SoftDevice.signed()):
 		return fmt.Errorf("nrfdfu: a boot validation signature in an unsigned package: %w", ErrOptions)
-	case len(o.SDReq) == 0 && !o.External:
+	case len(o.SDReq) == 0 && !o.External && !o.Debug:
 		return verdict.New(verdict.DFURequirement, "package", "no required SoftDevice: with one installed, the bootloader refuses an empty list; [0] means none")
 	case combined && len(o.AppSDReq) == 0:
 		return verdict.New(verdict.DFURequirement, "package", "no SoftDevice for the application, which is installed beside the new one")
@@ -490,7 +492,7 @@ func (d *Draft) Finish(signatures []sign.Signature) ([]byte, error) {
 	images := make([]Image, len(d.images))
 	for i, image := range d.images {
 		p := Packet{OpCode: new(uint8(opCodeInit)), Init: image.init}
-		if encoded != nil && !d.key.IsZero() {
+		if !d.key.IsZero() {
 			p.Signature = &Signature{Type: ECDSAP256SHA256, Bytes: encoded[i]}
 		}
 		images[i] = Image{

@@ -1,6 +1,7 @@
 package nrfdfu
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -88,35 +89,24 @@ func FromImage(m formats.Image) (Firmware, error) {
 // Unlike firmware.Load alone it takes hex files with UICR words in them, which
 // are a long way from the code.
 func LoadFirmware(r io.Reader, f firmware.Format) (Firmware, error) {
-	// 50 bytes of text are plenty for 16 bytes of data.
-	limited := &io.LimitedReader{R: r, N: MaxFirmware/16*50 + 1}
-	o := firmware.Options{Format: f, MaxSize: math.MaxInt32}
-	var raw []byte
-	tee := io.TeeReader(limited, writerFunc(func(p []byte) { raw = append(raw, p...) }))
-	if f == firmware.Bin {
-		o.Base = new(uint32)
-	}
-	image, found, err := firmware.Load(tee, o)
+	const limit = MaxFirmware / 16 * 50 // 50 bytes of text are plenty for 16 bytes of data
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	switch {
-	case limited.N == 0:
-		return Firmware{}, verdict.New(verdict.TooLarge, "firmware", "more than %d bytes", MaxFirmware)
-	case found == firmware.Bin && (err == nil || verdict.Of(err) == verdict.BaseMissing):
-		rest, err := io.ReadAll(limited)
-		if err != nil {
-			return Firmware{}, fmt.Errorf("nrfdfu: firmware: %w", err)
-		}
-		return FromBin(append(raw, rest...))
+	case err != nil:
+		return Firmware{}, fmt.Errorf("nrfdfu: firmware: %w", err)
+	case len(data) > limit:
+		return Firmware{}, verdict.New(verdict.TooLarge, "firmware", "more than %d bytes", limit)
+	case f == firmware.Bin:
+		return FromBin(data)
+	}
+	image, _, err := firmware.Load(bytes.NewReader(data), firmware.Options{Format: f, MaxSize: math.MaxInt32})
+	switch {
+	case verdict.Of(err) == verdict.BaseMissing: // a raw binary, which has no need of one here
+		return FromBin(data)
 	case err != nil:
 		return Firmware{}, err
 	}
 	return FromImage(image)
-}
-
-type writerFunc func([]byte)
-
-func (w writerFunc) Write(p []byte) (int, error) {
-	w(p)
-	return len(p), nil
 }
 
 // cut keeps what lies from begin up to, not including, end.

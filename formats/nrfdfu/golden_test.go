@@ -76,7 +76,7 @@ func rebuilt(t *testing.T) map[string]nrfdfu.Options {
 		"pkg/12_bl.zip":               {Bootloader: bl()},
 		"pkg/13_sd.zip":               {SoftDevice: app("softdevice_s132_611_standin", 0)},
 		"pkg/14_external_app.zip":     {Application: app("app_v1", 1), External: true, SDReq: []uint32{nrfdfu.SoftDeviceAny}},
-		"pkg/15_app_debug.zip":        {Application: app("app_v1", nrfdfu.MaxVersion), Debug: true, HWVersion: nrfdfu.MaxVersion, SDReq: []uint32{nrfdfu.SoftDeviceAny}},
+		"pkg/15_app_debug.zip":        {Application: app("app_v1", nrfdfu.MaxVersion), Debug: true, HWVersion: nrfdfu.MaxVersion},
 		"pkg/16_app_unsigned.zip":     {Application: app("app_v1", 1), Unsigned: true},
 		"pkg/18_app_gap.zip":          {Application: app("app_gap", 1)},
 		"pkg/20_app_nosd.zip":         {Application: app("app_v1", 1), SDReq: []uint32{nrfdfu.SoftDeviceNone}},
@@ -91,7 +91,7 @@ func rebuilt(t *testing.T) map[string]nrfdfu.Options {
 		if o.HWVersion == 0 {
 			o.HWVersion = 52
 		}
-		if o.SDReq == nil && !o.External {
+		if o.SDReq == nil && !o.External && !o.Debug {
 			o.SDReq = b7
 		}
 		all[name] = o

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"slices"
@@ -17,17 +16,14 @@ import (
 
 // Bounds of a package. Sizes are in bytes.
 const (
-	MaxPackage      = 48 << 20 // the .zip file
-	MaxEntries      = 64
-	maxManifest     = 64 << 10
-	maxPacketFile   = 64 << 10 // a bootloader takes far less, which is for Verify to say
-	maxEntryName    = 128
-	manifestName    = "manifest.json"
-	packageObject   = "package"
-	dosDate1980     = 0x0021 // 1980-01-01
-	zipVersion20    = 20     // 2.0, what unzip programs expect at least
-	manifestIndent  = "    "
-	manifestWrapper = "manifest"
+	MaxPackage    = 48 << 20 // the .zip file
+	MaxEntries    = 64
+	maxManifest   = 64 << 10
+	maxPacketFile = 64 << 10 // a bootloader takes far less, which is for Verify to say
+	maxEntryName  = 128
+
+	manifestName  = "manifest.json"
+	packageObject = "package"
 )
 
 // Kind is the name that manifest.json has for an image. Senders go by it; the
@@ -83,7 +79,7 @@ func encodeManifest(images []Image) ([]byte, error) {
 	for _, image := range images {
 		entries[image.Kind] = manifestEntry{image.BinName, image.DatName, image.Sizes}
 	}
-	b, err := json.MarshalIndent(map[string]any{manifestWrapper: entries}, "", manifestIndent)
+	b, err := json.MarshalIndent(map[string]any{"manifest": entries}, "", "    ")
 	if err != nil {
 		return nil, fmt.Errorf("nrfdfu: manifest: %w", err)
 	}
@@ -97,42 +93,22 @@ func writePackage(images []Image) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var file bytes.Buffer
-	w := zip.NewWriter(&file)
-	add := func(name string, content []byte) error {
-		h := &zip.FileHeader{
-			Name: name, Method: zip.Store, ModifiedDate: dosDate1980, CreatorVersion: zipVersion20, ReaderVersion: zipVersion20,
-			CRC32: crc32.ChecksumIEEE(content), CompressedSize64: uint64(len(content)), UncompressedSize64: uint64(len(content)),
-		}
-		// Raw: CRC and sizes stand in front of the content, not after it.
-		entry, err := w.CreateRaw(h)
-		if err != nil {
-			return fmt.Errorf("nrfdfu: package: %w", err)
-		}
-		if _, err := entry.Write(content); err != nil {
-			return fmt.Errorf("nrfdfu: package: %w", err)
-		}
-		return nil
-	}
-	if err := add(manifestName, manifest); err != nil {
-		return nil, err
-	}
+	z := &zipWriter{}
+	z.add(manifestName, manifest)
 	for _, image := range images {
-		if err := errors.Join(add(image.DatName, image.Packet), add(image.BinName, image.Firmware)); err != nil {
-			return nil, err
-		}
+		z.add(image.DatName, image.Packet)
+		z.add(image.BinName, image.Firmware)
 	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("nrfdfu: package: %w", err)
-	}
-	return file.Bytes(), nil
+	return z.finish(), nil
 }
 
 // ParsePackage reads a .zip file: one by [Draft.Finish], by pc-nrfutil, or by
 // any tool that packs the same files, stored or deflated, in any order. It is
 // bounded in entries and bytes, refuses names that occur twice and those that
-// leave the archive, and reads only what manifest.json names. The init packets
-// are left to [ParsePacket].
+// leave the archive, and archives in which a program that reads from the
+// beginning finds something else than one that reads the directory at the end.
+// It reads only what manifest.json names. The init packets are left to
+// [ParsePacket].
 func ParsePackage(data []byte) (*Package, error) {
 	if len(data) > MaxPackage {
 		return nil, verdict.New(verdict.DFUZipLimit, packageObject, "%d bytes, at most %d are read", len(data), MaxPackage)
@@ -149,6 +125,9 @@ func ParsePackage(data []byte) (*Package, error) {
 		if err := z.add(f); err != nil {
 			return nil, err
 		}
+	}
+	if err := checkLocal(data, archive.File); err != nil {
+		return nil, err
 	}
 	text, err := z.read(manifestName, maxManifest)
 	if err != nil {
@@ -226,7 +205,7 @@ func (z zipFiles) read(name string, limit int) ([]byte, error) {
 	return content, nil
 }
 
-// metadataKeys are what pc-nrfutil's parser takes in info_read_only_metadata
+// metadata is what pc-nrfutil's parser takes in info_read_only_metadata
 // (nordicsemi/dfu/manifest.py, FWMetaData).
 type metadata struct {
 	IsDebug       any     `json:"is_debug"`

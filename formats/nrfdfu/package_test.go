@@ -3,6 +3,7 @@ package nrfdfu_test
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -89,6 +90,11 @@ func TestParsePackageRefuses(t *testing.T) {
 		change(b[bytes.LastIndex(b, []byte("a.bin"))-46:])
 		return b
 	}
+	local := func(change func(b []byte)) []byte {
+		b := bytes.Clone(good)
+		change(b[bytes.Index(b, []byte("a.bin"))-30:])
+		return b
+	}
 	corrupt := bytes.Clone(good)
 	corrupt[bytes.Index(corrupt, []byte("a.bin"))+len("a.bin")] ^= 1
 
@@ -110,8 +116,15 @@ func TestParsePackageRefuses(t *testing.T) {
 		"long name":                {with(entry{strings.Repeat("n", 129), "", zip.Store}), verdict.DFUZipLimit},
 		"encrypted":                {header(func(b []byte) { b[8] |= 1 }), verdict.DFUZip},
 		"other compression":        {header(func(b []byte) { b[10] = 12 }), verdict.DFUZip},
-		"size of 4 GiB":            {header(func(b []byte) { copy(b[24:], "\xfe\xff\xff\xff") }), verdict.DFUZipLimit},
+		"16 MiB and a byte":        {archive(t, entry{"manifest.json", application, zip.Store}, entry{"a.dat", "d", zip.Store}, entry{"a.bin", string(make([]byte, nrfdfu.MaxFirmware+1)), zip.Deflate}), verdict.DFUZipLimit},
 		"size of one more":         {header(func(b []byte) { b[24]++ }), verdict.DFUZip},
+		"something in front":       {append([]byte("MZ"), good...), verdict.DFUZip},
+		"hidden entry":             {hidden(t), verdict.DFUZip},
+		"other name in front":      {local(func(b []byte) { b[30] = 'b' }), verdict.DFUZip},
+		"other length in front":    {local(func(b []byte) { b[26]++ }), verdict.DFUZip},
+		"other field in front":     {local(func(b []byte) { b[28]++ }), verdict.DFUZip},
+		"other compression there":  {local(func(b []byte) { b[8] = 8 }), verdict.DFUZip},
+		"no sizes there":           {local(func(b []byte) { b[6] = 0 }), verdict.DFUZip},
 		"content":                  {corrupt, verdict.DFUZip},
 		"no manifest":              {archive(t, entry{"a.bin", "b", zip.Store}), verdict.DFUZipEntry},
 		"manifest too long":        {manifest(strings.Repeat(" ", 65537)), verdict.DFUZipLimit},
@@ -134,6 +147,39 @@ func TestParsePackageRefuses(t *testing.T) {
 	} {
 		if _, err := nrfdfu.ParsePackage(c.data); verdict.Of(err) != c.reason {
 			t.Errorf("%s: got %v, want %s", name, err, c.reason)
+		}
+	}
+}
+
+// hidden makes an archive with an entry that the directory does not have: that
+// of the same archive without it, moved.
+func hidden(t testing.TB) []byte {
+	t.Helper()
+	rest := []entry{{"manifest.json", application, zip.Store}, {"a.bin", "b", zip.Store}, {"a.dat", "d", zip.Store}}
+	long, short := archive(t, append(rest, entry{"b.bin", "other", zip.Store})...), archive(t, rest...)
+	central := []byte("PK\x01\x02")
+	file := append(long[:bytes.Index(long, central):bytes.Index(long, central)], short[bytes.Index(short, central):]...)
+	end := file[len(file)-22:]
+	binary.LittleEndian.PutUint32(end[16:], uint32(bytes.Index(long, central)))
+	return file
+}
+
+// TestLocal reads the same archive with numbers in front of the contents, as
+// pc-nrfutil has it, and behind.
+func TestLocal(t *testing.T) {
+	for name, file := range map[string][]byte{
+		"in front": finish(t, nrfdfu.Options{SDReq: []uint32{1}, Application: &nrfdfu.Part{Firmware: bin(t, []byte("a"))}}, throwaway(t)),
+		"behind":   archive(t, entry{"manifest.json", application, zip.Deflate}, entry{"a.bin", "b", zip.Deflate}, entry{"a.dat", "", zip.Store}),
+	} {
+		if _, err := nrfdfu.ParsePackage(file); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for i := range file {
+			changed := bytes.Clone(file)
+			changed[i] ^= 0xff
+			if _, err := nrfdfu.ParsePackage(changed); err != nil && verdict.Of(err) == "" {
+				t.Errorf("%s, byte %d: %v", name, i, err)
+			}
 		}
 	}
 }

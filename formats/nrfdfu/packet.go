@@ -194,18 +194,22 @@ func (p Packet) SignedBytes() []byte {
 // their numbers, shortest varints, SDReq packed. Fields that are nil are left
 // out; pc-nrfutil and [Build] write all of them.
 func (p Packet) Encode() []byte {
-	var command []byte
-	if p.OpCode != nil {
-		command = appendUint(command, commandOpCode, uint64(*p.OpCode))
-	}
-	command = appendBytes(command, commandInit, p.Init.encode())
 	if p.Signature == nil {
-		return appendBytes(nil, packetCommand, command)
+		return appendBytes(nil, packetCommand, p.command())
 	}
-	signed := appendBytes(nil, signedCommand, command)
+	signed := appendBytes(nil, signedCommand, p.command())
 	signed = appendUint(signed, signedSignatureType, uint64(p.Signature.Type))
 	signed = appendBytes(signed, signedSignature, p.Signature.Bytes)
 	return appendBytes(nil, packetSignedCommand, signed)
+}
+
+// command returns the Command message, which has the InitCommand in it.
+func (p Packet) command() []byte {
+	var b []byte
+	if p.OpCode != nil {
+		b = appendUint(b, commandOpCode, uint64(*p.OpCode))
+	}
+	return appendBytes(b, commandInit, p.Init.encode())
 }
 
 // NonCanonical returns the offset of the first byte at which a parsed packet

@@ -35,8 +35,6 @@ const (
 	atBootBootloader    = 0x2e2
 	bootEnd             = 0x323 // and the checksum of the boot validations here
 
-	bootEntry = 1 + signatureSize // type, content
-
 	// SettingsSizeV1 and SettingsSizeV2 are the bytes of a settings page that
 	// [Settings.Encode] writes: whole words. The rest of the page is erased.
 	SettingsSizeV1 = atInitCommand

@@ -417,6 +417,15 @@ func TestHints(t *testing.T) {
 			}
 			p.Signature.Bytes = s.Encode(sign.LittleEndian)
 		}},
+		"covers the command": {packet: func(p *nrfdfu.Packet) {
+			unsigned := *p
+			unsigned.Signature = nil
+			s, err := signer.Sign(t.Context(), unsigned.Encode()[2:]) // without tag and length
+			if err != nil {
+				t.Error(err)
+			}
+			p.Signature.Bytes = s.Encode(sign.LittleEndian)
+		}},
 		"not byte-reversed": {init: func(i *nrfdfu.InitCommand) { slices.Reverse(i.Hash.Sum) }},
 	} {
 		_, _, err := nrfdfu.Verify(c.pack(t, signer), d)
