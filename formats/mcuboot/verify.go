@@ -436,16 +436,14 @@ func (it *iterator) next() (e entry, more bool, err error) {
 // first finds the first entry of a type, malformed ones before it being errors.
 func (l *loader) first(t Type, onlyProtected bool) (value []byte, ok bool, err error) {
 	it, err := l.begin(onlyProtected)
-	for err == nil {
-		e, more := entry{}, false
-		if e, more, err = it.next(); !more {
-			break
-		}
-		if e.Type == t {
-			return e.Value, true, nil
+	if err != nil {
+		return nil, false, err
+	}
+	for {
+		if e, more, err := it.next(); !more || e.Type == t {
+			return e.Value, more, err
 		}
 	}
-	return nil, false, err
 }
 
 // validate is bootutil_img_validate (boot/bootutil/src/image_validate.c).
