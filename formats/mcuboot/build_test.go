@@ -64,6 +64,18 @@ func TestBuildRefuses(t *testing.T) {
 		{"downgrade", func(o *mcuboot.Options) {
 			o.Target.Downgrade, o.Target.Installed = mcuboot.ByVersion, &mcuboot.Installed{Version: mcuboot.Version{Major: 9}}
 		}, verdict.VersionDowngrade},
+		{"downgrade by counter", func(o *mcuboot.Options) {
+			o.Target.Downgrade, o.Target.Installed, o.Counter = mcuboot.ByCounter, &mcuboot.Installed{Counter: number(3)}, number(2)
+		}, verdict.CounterRollback},
+		{"no downgrade by counter", func(o *mcuboot.Options) {
+			o.Target.Downgrade, o.Target.Installed, o.Counter = mcuboot.ByCounter, &mcuboot.Installed{Version: mcuboot.Version{Major: 9}, Counter: number(3)}, number(3)
+		}, ""},
+		{"in RAM to the last byte", func(o *mcuboot.Options) {
+			o.Target.Mode, o.Target.RAM, o.LoadAddress = mcuboot.RAMLoadMode, &mcuboot.Memory{Start: 0x2000_0000, Size: 64 + 8 + 4 + 36 + 36 + 76}, number(0x2000_0000)
+		}, ""},
+		{"one byte past it", func(o *mcuboot.Options) {
+			o.Target.Mode, o.Target.RAM, o.LoadAddress = mcuboot.RAMLoadMode, &mcuboot.Memory{Start: 0x2000_0000, Size: 64 + 8 + 4 + 36 + 36 + 75}, number(0x2000_0000)
+		}, verdict.LoadAddress},
 		{"no vendor", func(o *mcuboot.Options) { o.Target.Vendor = &vendor }, verdict.UUIDMissing},
 		{"another vendor", func(o *mcuboot.Options) { o.Target.Vendor, o.Vendor = &vendor, "example.org" }, verdict.VendorMismatch},
 		{"vendor", func(o *mcuboot.Options) { o.Target.Vendor, o.Vendor = &vendor, "example.com" }, ""},

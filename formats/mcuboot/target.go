@@ -89,11 +89,11 @@ const (
 // Downgrade is what MCUBOOT_DOWNGRADE_PREVENTION compares.
 type Downgrade int
 
-// Comparisons with the installed image.
+// Comparisons with the installed image, in the swap modes and overwrite-only.
 const (
 	AllowDowngrade Downgrade = iota
-	ByVersion                // in the swap modes and overwrite-only
-	ByCounter                // MCUBOOT_DOWNGRADE_PREVENTION_SECURITY_COUNTER, in the swap modes
+	ByVersion
+	ByCounter // MCUBOOT_DOWNGRADE_PREVENTION_SECURITY_COUNTER; overwrite-only compares versions all the same
 )
 
 // Installed is the image in the primary slot.
@@ -315,10 +315,18 @@ func (t Target) secondarySize() uint32 {
 
 // slotSize is the size of the slot that the image is for.
 func (t Target) slotSize() uint32 {
-	if t.Slot == Secondary {
+	if t.slot() == Secondary {
 		return t.secondarySize()
 	}
 	return t.SlotSize
+}
+
+// slot is Slot, but for the mode that has only one.
+func (t Target) slot() Slot {
+	if t.Mode == SingleSlot {
+		return Primary
+	}
+	return t.Slot
 }
 
 func (t Target) maxSectors() uint32 {
