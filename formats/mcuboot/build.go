@@ -143,23 +143,20 @@ func Build(payload []byte, o Options, random io.Reader) (*Draft, error) {
 	if err := d.layOut(payload, keys); err != nil {
 		return nil, err
 	}
-	if err := d.lint(); err != nil {
+	signed := d.file.appendSigned(nil)
+	d.hash = d.digest(signed)
+	if err := d.lint(signed); err != nil {
 		return nil, err
 	}
 	if err := d.drawKey(random); err != nil {
 		return nil, err
 	}
-	signed := d.file.appendSigned(nil)
-	d.hash = d.digest(signed)
 	for _, k := range o.Keys {
 		message := signed
 		if o.Target.Signature == Ed25519 {
 			message = d.hash
 		}
 		d.requests = append(d.requests, sign.Request{Artifact: o.Artifact, Role: sign.RoleImage, Key: k.ID(), Message: message})
-	}
-	if err := d.checkSize(); err != nil {
-		return nil, err
 	}
 	return d, nil
 }
@@ -251,24 +248,19 @@ func (d *Draft) protected(keys []Key) ([]TLV, error) {
 		}
 		area = append(area, TLV{TypeDependency, dependency.value()})
 	}
-	vendor := o.Target.Vendor
+	var vendor UUID
 	if o.Vendor != "" {
-		u, err := VendorUUID(o.Vendor)
-		if err != nil {
+		var err error
+		if vendor, err = VendorUUID(o.Vendor); err != nil {
 			return nil, err
 		}
-		vendor = &u
-		area = append(area, TLV{TypeVendor, u[:]})
+		area = append(area, TLV{TypeVendor, vendor[:]})
 	}
 	if o.Class != "" {
 		if o.Vendor == "" && !isUUID(o.Class) {
 			return nil, verdict.New(verdict.UUIDForm, o.Artifact, "class %q is a text, whose UUID is made in the vendor's name space: give the vendor too", o.Class)
 		}
-		var space UUID
-		if vendor != nil {
-			space = *vendor
-		}
-		u, err := ClassUUID(space, o.Class)
+		u, err := ClassUUID(vendor, o.Class)
 		if err != nil {
 			return nil, err
 		}
@@ -326,8 +318,9 @@ func (d *Draft) bootRecord(keys []Key) ([]byte, error) {
 	return b, nil
 }
 
-// lint refuses what the target would, and what no bootloader has.
-func (d *Draft) lint() error {
+// lint refuses what the target would, and what no bootloader has. signed is the
+// image up to the unprotected area.
+func (d *Draft) lint(signed []byte) error {
 	o, t, f := d.options, d.options.Target, d.file
 	refuse := func(reason verdict.Reason, format string, args ...any) error {
 		return verdict.New(reason, o.Artifact, format, args...)
@@ -342,7 +335,7 @@ func (d *Draft) lint() error {
 			return refuse(verdict.EncryptionMode, "direct-xip runs the image where it lies and cannot decrypt it")
 		case t.Mode == SingleSlot && !e.Clear:
 			return refuse(verdict.EncryptionMode, "the loader decrypts in the secondary slot, and single-slot has none")
-		case t.Slot == Primary && t.Mode != RAMLoadMode && !e.Clear:
+		case t.slot() == Primary && t.Mode != RAMLoadMode && !e.Clear:
 			return refuse(verdict.EncryptionMode, "the primary slot holds the payload in the clear: ask for that")
 		case t.Signature == Ed25519Pure:
 			return refuse(verdict.EncryptionMode, "a pure signature is verified over the bytes in flash, which would be encrypted")
@@ -362,10 +355,18 @@ func (d *Draft) lint() error {
 	if o.Padding != NoPadding && (t.SlotSize == 0 || t.Mode == ModeUnknown) {
 		return fmt.Errorf("mcuboot: %s: padding needs slot size and mode: %w", o.Artifact, ErrTarget)
 	}
+	longest := d.longestArea()
+	n := areaSize(longest)
+	if n > maxArea {
+		return refuse(verdict.TLVLength, "unprotected TLVs of %d bytes, at most %d", n, maxArea)
+	}
+	if err := t.checkSize(f.Header, int64(len(signed)+n)); err != nil {
+		return err
+	}
 	if o.NonBootable {
 		return nil // no loader looks at the rest
 	}
-	l := loader{target: t, header: f.Header}
+	l := loader{target: t, header: f.Header, data: appendArea(signed, magicUnprotected, longest)}
 	if err := l.checkPlacement(); err != nil {
 		return err
 	}
@@ -376,6 +377,24 @@ func (d *Draft) lint() error {
 		return err
 	}
 	return l.checkDependencies(o.Dependencies)
+}
+
+// longestArea is the unprotected area with the longest that signatures can be,
+// and a content key.
+func (d *Draft) longestArea() []TLV {
+	area := d.unprotected(nil)
+	for _, k := range d.options.Keys {
+		n := k.Algorithm().SignatureSize()
+		if k.Algorithm().Prehashed() {
+			n += 8 // SEQUENCE, two INTEGERs, and a zero byte before each
+		}
+		area = append(area, d.keyTLVFor(k), TLV{Value: make([]byte, n)})
+	}
+	if d.options.Encrypt != nil {
+		t := d.options.Target
+		area = append(area, TLV{Value: make([]byte, encryptions[t.Encryption].size(t.keySize()))})
+	}
+	return area
 }
 
 // checkProtected makes the checks of the loader over protected TLVs.
@@ -413,29 +432,6 @@ func newContentKey(e Encryption, keySize int, to Recipient, random io.Reader) (*
 		return nil, err
 	}
 	return &contentKey{key, TLV{p.tlv, value}}, nil
-}
-
-// checkSize takes the longest that signatures can be.
-func (d *Draft) checkSize() error {
-	area := d.unprotected(nil)
-	for _, k := range d.options.Keys {
-		n := k.Algorithm().SignatureSize()
-		if k.Algorithm().Prehashed() {
-			n += 8 // SEQUENCE, two INTEGERs, and a zero byte before each
-		}
-		area = append(area, d.keyTLVFor(k), TLV{Value: make([]byte, n)})
-	}
-	if d.options.Encrypt != nil {
-		t := d.options.Target
-		area = append(area, TLV{Value: make([]byte, encryptions[t.Encryption].size(t.keySize()))})
-	}
-	n := areaSize(area)
-	if n > maxArea {
-		return verdict.New(verdict.TLVLength, d.options.Artifact, "unprotected TLVs of %d bytes, at most %d", n, maxArea)
-	}
-	h := d.file.Header
-	size := int64(h.end()) + int64(h.ProtectedSize) + int64(n)
-	return d.options.Target.checkSize(h, size)
 }
 
 // unprotected makes the unprotected TLVs in imgtool's order, one signature

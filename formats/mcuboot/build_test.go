@@ -64,6 +64,18 @@ func TestBuildRefuses(t *testing.T) {
 		{"downgrade", func(o *mcuboot.Options) {
 			o.Target.Downgrade, o.Target.Installed = mcuboot.ByVersion, &mcuboot.Installed{Version: mcuboot.Version{Major: 9}}
 		}, verdict.VersionDowngrade},
+		{"downgrade by counter", func(o *mcuboot.Options) {
+			o.Target.Downgrade, o.Target.Installed, o.Counter = mcuboot.ByCounter, &mcuboot.Installed{Counter: number(3)}, number(2)
+		}, verdict.CounterRollback},
+		{"no downgrade by counter", func(o *mcuboot.Options) {
+			o.Target.Downgrade, o.Target.Installed, o.Counter = mcuboot.ByCounter, &mcuboot.Installed{Version: mcuboot.Version{Major: 9}, Counter: number(3)}, number(3)
+		}, ""},
+		{"in RAM to the last byte", func(o *mcuboot.Options) {
+			o.Target.Mode, o.Target.RAM, o.LoadAddress = mcuboot.RAMLoadMode, &mcuboot.Memory{Start: 0x2000_0000, Size: 64 + 8 + 4 + 36 + 36 + 76}, number(0x2000_0000)
+		}, ""},
+		{"one byte past it", func(o *mcuboot.Options) {
+			o.Target.Mode, o.Target.RAM, o.LoadAddress = mcuboot.RAMLoadMode, &mcuboot.Memory{Start: 0x2000_0000, Size: 64 + 8 + 4 + 36 + 36 + 75}, number(0x2000_0000)
+		}, verdict.LoadAddress},
 		{"no vendor", func(o *mcuboot.Options) { o.Target.Vendor = &vendor }, verdict.UUIDMissing},
 		{"another vendor", func(o *mcuboot.Options) { o.Target.Vendor, o.Vendor = &vendor, "example.org" }, verdict.VendorMismatch},
 		{"vendor", func(o *mcuboot.Options) { o.Target.Vendor, o.Vendor = &vendor, "example.com" }, ""},
@@ -598,15 +610,19 @@ func TestTargetCheck(t *testing.T) {
 		"AES-192":                 func(t *mcuboot.Target) { t.AESBits = 192 },
 		"device key for nothing":  func(x *mcuboot.Target) { x.DeviceKey = deviceKey(t, "enc-p256") },
 		"device key, other curve": func(x *mcuboot.Target) { x.Encryption, x.DeviceKey = mcuboot.ECIESX25519, deviceKey(t, "enc-p256") },
-		"write size 3":            func(t *mcuboot.Target) { t.WriteSize = 3 },
-		"no write size":           func(t *mcuboot.Target) { t.WriteSize = 0 },
-		"alignment 64":            func(t *mcuboot.Target) { t.MaxAlign = 64 },
-		"alignment below writes":  func(t *mcuboot.Target) { t.WriteSize, t.MaxAlign = 32, 8 },
-		"no sectors":              func(t *mcuboot.Target) { t.SectorSize = 0 },
-		"broken sectors":          func(t *mcuboot.Target) { t.SectorSize = 0x3000 },
-		"too many sectors":        func(t *mcuboot.Target) { t.SectorSize, t.MaxSectors = 256, 255 },
-		"half a slot pair":        func(t *mcuboot.Target) { t.SlotSize, t.SecondarySize = 0, 0x1000 },
-		"slot of 2 GiB":           func(t *mcuboot.Target) { t.SlotSize = 1 << 31 },
+		"AES-256 with TinyCrypt": func(t *mcuboot.Target) {
+			t.Encryption, t.AESBits, t.Crypto = mcuboot.ECIESP256, 256, mcuboot.TinyCrypt
+		},
+		"SHA-512 with Mbed TLS":  func(t *mcuboot.Target) { t.Encryption, t.Crypto = mcuboot.ECIESX25519SHA512, mcuboot.MbedTLS },
+		"write size 3":           func(t *mcuboot.Target) { t.WriteSize = 3 },
+		"no write size":          func(t *mcuboot.Target) { t.WriteSize = 0 },
+		"alignment 64":           func(t *mcuboot.Target) { t.MaxAlign = 64 },
+		"alignment below writes": func(t *mcuboot.Target) { t.WriteSize, t.MaxAlign = 32, 8 },
+		"no sectors":             func(t *mcuboot.Target) { t.SectorSize = 0 },
+		"broken sectors":         func(t *mcuboot.Target) { t.SectorSize = 0x3000 },
+		"too many sectors":       func(t *mcuboot.Target) { t.SectorSize, t.MaxSectors = 256, 255 },
+		"half a slot pair":       func(t *mcuboot.Target) { t.SlotSize, t.SecondarySize = 0, 0x1000 },
+		"slot of 2 GiB":          func(t *mcuboot.Target) { t.SlotSize = 1 << 31 },
 	} {
 		target := flash(mcuboot.Target{Signature: mcuboot.ECDSAP256, Keys: []mcuboot.Key{p256}})
 		if err := target.Check(); err != nil {

@@ -257,6 +257,7 @@ func TestDeviceRules(t *testing.T) {
 
 		{"older, swap", plain, installed(mcuboot.SwapMove, mcuboot.ByVersion, newer, nil), verdict.VersionDowngrade},
 		{"older, overwrite", plain, installed(mcuboot.OverwriteOnly, mcuboot.ByVersion, newer, nil), verdict.VersionDowngrade},
+		{"older, overwrite by counter compares versions", counted, installed(mcuboot.OverwriteOnly, mcuboot.ByCounter, newer, number(0)), verdict.VersionDowngrade},
 		{"older, direct-xip chooses the newest", plain, installed(mcuboot.DirectXIP, mcuboot.ByVersion, newer, nil), ""},
 		{"older, no prevention", plain, installed(mcuboot.SwapMove, mcuboot.AllowDowngrade, newer, nil), ""},
 		{"the build number does not count", plain, installed(mcuboot.SwapMove, mcuboot.ByVersion, same, nil), ""},
@@ -465,6 +466,9 @@ func TestEncryptedRules(t *testing.T) {
 			return a
 		}), target, reason)
 	}
+
+	want(t, "direct-xip", file, changed(func(t *mcuboot.Target) { t.Mode = mcuboot.DirectXIP }), verdict.EncryptionMode)
+	want(t, "single slot: nothing is decrypted", file, changed(func(t *mcuboot.Target) { t.Mode = mcuboot.SingleSlot }), verdict.ImageDigestMismatch)
 
 	// ram-load decrypts in either slot.
 	ram := changed(func(t *mcuboot.Target) { t.Mode, t.Slot = mcuboot.RAMLoadMode, mcuboot.Primary })

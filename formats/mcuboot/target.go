@@ -70,7 +70,7 @@ type Crypto int
 
 // Crypto libraries.
 const (
-	DefaultCrypto Crypto = iota // PSA for P-384, which no other supports, else TinyCrypt
+	DefaultCrypto Crypto = iota // TinyCrypt, or what has what TinyCrypt lacks: MbedTLS for AES-256, PSA for P-384 and ECIESX25519SHA512
 	TinyCrypt                   // takes padding after the signature and lengths in more bytes than needed
 	MbedTLS                     // takes no bytes after the signature
 	PSA                         // looks at the lengths of r and s only
@@ -89,11 +89,11 @@ const (
 // Downgrade is what MCUBOOT_DOWNGRADE_PREVENTION compares.
 type Downgrade int
 
-// Comparisons with the installed image.
+// Comparisons with the installed image, in the swap modes and overwrite-only.
 const (
 	AllowDowngrade Downgrade = iota
-	ByVersion                // in the swap modes and overwrite-only
-	ByCounter                // MCUBOOT_DOWNGRADE_PREVENTION_SECURITY_COUNTER, in the swap modes
+	ByVersion
+	ByCounter // MCUBOOT_DOWNGRADE_PREVENTION_SECURITY_COUNTER; overwrite-only compares versions all the same
 )
 
 // Installed is the image in the primary slot.
@@ -222,6 +222,10 @@ func (t Target) checkEncryption(bad func(string, ...any) error) error {
 		return bad("%s", t.Encryption)
 	case t.AESBits != 0 && t.AESBits != 128 && t.AESBits != 256:
 		return bad("AES with %d bits, want 128 or 256", t.AESBits)
+	case t.Encryption != NoEncryption && t.keySize() == 32 && t.Crypto == TinyCrypt:
+		return bad("TinyCrypt has no AES-256 (crypto/aes_ctr_tinycrypt.h)")
+	case t.Encryption == ECIESX25519SHA512 && t.crypto() != PSA:
+		return bad("%s needs PSA crypto (encrypted_psa.c)", t.Encryption)
 	case t.DeviceKey.IsZero():
 		return nil
 	case t.Encryption == NoEncryption:
@@ -272,8 +276,10 @@ func (t Target) crypto() Crypto {
 	switch {
 	case t.Crypto != DefaultCrypto:
 		return t.Crypto
-	case t.Signature == ECDSAP384:
+	case t.Signature == ECDSAP384 || t.Encryption == ECIESX25519SHA512:
 		return PSA
+	case t.Encryption != NoEncryption && t.keySize() == 32:
+		return MbedTLS
 	}
 	return TinyCrypt
 }
@@ -309,10 +315,18 @@ func (t Target) secondarySize() uint32 {
 
 // slotSize is the size of the slot that the image is for.
 func (t Target) slotSize() uint32 {
-	if t.Slot == Secondary {
+	if t.slot() == Secondary {
 		return t.secondarySize()
 	}
 	return t.SlotSize
+}
+
+// slot is Slot, but for the mode that has only one.
+func (t Target) slot() Slot {
+	if t.Mode == SingleSlot {
+		return Primary
+	}
+	return t.Slot
 }
 
 func (t Target) maxSectors() uint32 {

@@ -37,7 +37,7 @@ type field struct {
 // sector into its slot.
 func (t Target) padTo() int64 {
 	n := int64(t.slotSize())
-	if t.Mode == SwapOffset && t.Slot == Secondary {
+	if t.Mode == SwapOffset && t.slot() == Secondary {
 		n -= int64(t.SectorSize)
 	}
 	return n

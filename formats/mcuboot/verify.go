@@ -186,7 +186,7 @@ func (l *loader) checkNonBootable() error {
 
 // overwriteDowngrade comes before all that costs time, and erases the slot.
 func (l *loader) overwriteDowngrade() error {
-	if l.target.Mode != OverwriteOnly || l.target.Downgrade != ByVersion || l.target.Slot == Primary {
+	if l.target.Mode != OverwriteOnly || l.target.Downgrade == AllowDowngrade || l.target.slot() == Primary {
 		return nil
 	}
 	return l.downgrade()
@@ -194,7 +194,7 @@ func (l *loader) overwriteDowngrade() error {
 
 // swapDowngrade is check_downgrade_prevention (boot/bootutil/src/loader.c).
 func (l *loader) swapDowngrade() error {
-	if !l.target.Mode.swaps() || l.target.Downgrade == AllowDowngrade || l.target.Slot == Primary {
+	if !l.target.Mode.swaps() || l.target.Downgrade == AllowDowngrade || l.target.slot() == Primary {
 		return nil
 	}
 	return l.downgrade()
@@ -210,15 +210,13 @@ func (l *loader) downgrade() error {
 // checkVersion compares with the installed image, in the modes that do.
 func (l *loader) checkVersion() error {
 	t := l.target
-	if t.Installed == nil || t.Slot == Primary {
-		return nil
-	}
 	switch {
-	case t.Downgrade == ByVersion && (t.Mode.swaps() || t.Mode == OverwriteOnly):
+	case t.Installed == nil || t.slot() == Primary || t.Downgrade == AllowDowngrade:
+	case t.Mode == OverwriteOnly || t.Mode.swaps() && t.Downgrade == ByVersion:
 		if l.header.Version.Compare(t.Installed.Version, t.CompareBuild) < 0 {
 			return verdict.At(20, verdict.VersionDowngrade, object, "version %s, installed is %s", l.header.Version, t.Installed.Version)
 		}
-	case t.Downgrade == ByCounter && t.Mode.swaps() && t.Installed.Counter != nil:
+	case t.Mode.swaps() && t.Installed.Counter != nil:
 		counter, err := l.protectedCounter()
 		switch {
 		case err != nil:
@@ -261,6 +259,8 @@ func (l *loader) checkHeader() error {
 	switch {
 	case h.Flags.Encrypted() && l.target.Encryption == NoEncryption:
 		return verdict.At(16, verdict.EncryptionNotBuiltIn, object, "encrypted, but the bootloader is built without encryption")
+	case h.Flags.Encrypted() && l.target.Mode == DirectXIP:
+		return verdict.At(16, verdict.EncryptionMode, object, "encrypted, but direct-xip runs the image where it lies")
 	case h.Flags&encryptionFlags == encryptionFlags:
 		return verdict.At(16, verdict.EncryptionFlags, object, "flags 0x%x say AES-128 and AES-256", uint32(h.Flags))
 	case h.Flags&compressionFlags != 0:
@@ -285,7 +285,7 @@ func (l *loader) placement() error {
 		if t.SlotAddress == nil {
 			status, detail = NotRun, "the address of the slot is not known"
 		}
-	case t.Boot != nil && t.Slot == Secondary && t.Mode != DirectXIP:
+	case t.Boot != nil && t.slot() == Secondary && t.Mode != DirectXIP:
 		status = Passed
 	}
 	return l.step(StepPlacement, status, detail, l.checkPlacement())
@@ -297,38 +297,26 @@ func (l *loader) checkPlacement() error {
 	case t.Mode == RAMLoadMode && h.Flags&RAMLoad == 0:
 		return verdict.At(16, verdict.LoadAddress, object, "no load address in RAM, and the bootloader only loads to RAM")
 	case t.Mode == RAMLoadMode && t.RAM != nil:
-		size := h.end() + uint64(h.ProtectedSize)
-		if l.data != nil {
-			end, err := l.areaEnd()
-			if err != nil {
-				return err
-			}
-			size = end
+		it, err := l.begin(false) // boot_read_image_size
+		if err != nil {
+			return err
 		}
+		size := it.end
 		if !t.RAM.contains(uint64(h.LoadAddress), size) {
 			return verdict.At(4, verdict.LoadAddress, object, "%d bytes at 0x%08x are not in the RAM of %d bytes at 0x%08x", size, h.LoadAddress, t.RAM.Size, t.RAM.Start)
 		}
 	case t.Mode == DirectXIP && h.Flags&ROMFixed != 0 && t.SlotAddress != nil && h.LoadAddress != *t.SlotAddress:
 		return verdict.At(4, verdict.SlotMismatch, object, "linked for a slot at 0x%08x, this one is at 0x%08x", h.LoadAddress, *t.SlotAddress)
-	case t.Boot != nil && t.Slot == Secondary && t.Mode != DirectXIP && t.Mode != RAMLoadMode && !t.Boot.contains(uint64(h.LoadAddress), 1):
+	case t.Boot != nil && t.slot() == Secondary && t.Mode != DirectXIP && t.Mode != RAMLoadMode && !t.Boot.contains(uint64(h.LoadAddress), 1):
 		return verdict.At(4, verdict.LoadAddress, object, "load address 0x%08x is not in the primary slot of %d bytes at 0x%08x", h.LoadAddress, t.Boot.Size, t.Boot.Start)
 	}
 	return nil
 }
 
-// areaEnd is the offset after the TLV areas (boot_read_image_size).
-func (l *loader) areaEnd() (uint64, error) {
-	it, err := l.begin(false)
-	if err != nil {
-		return 0, err
-	}
-	return it.end, nil
-}
-
 // contentKey is boot_enc_load, where an encrypted payload is decrypted: in the
 // secondary slot, and on the way to RAM.
 func (l *loader) contentKey() error {
-	if !l.header.Flags.Encrypted() || l.target.Slot != Secondary && l.target.Mode != RAMLoadMode {
+	if !l.header.Flags.Encrypted() || l.target.slot() != Secondary && l.target.Mode != RAMLoadMode {
 		return l.step(StepContentKey, NotApplicable, "", nil)
 	}
 	key, err := l.loadKey()
@@ -436,16 +424,14 @@ func (it *iterator) next() (e entry, more bool, err error) {
 // first finds the first entry of a type, malformed ones before it being errors.
 func (l *loader) first(t Type, onlyProtected bool) (value []byte, ok bool, err error) {
 	it, err := l.begin(onlyProtected)
-	for err == nil {
-		e, more := entry{}, false
-		if e, more, err = it.next(); !more {
-			break
-		}
-		if e.Type == t {
-			return e.Value, true, nil
+	if err != nil {
+		return nil, false, err
+	}
+	for {
+		if e, more, err := it.next(); !more || e.Type == t {
+			return e.Value, more, err
 		}
 	}
-	return nil, false, err
 }
 
 // validate is bootutil_img_validate (boot/bootutil/src/image_validate.c).
