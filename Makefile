@@ -15,7 +15,7 @@ build:
 	@scripts/deps build
 	$(GO) build -trimpath -o bin/otapack ./cmd/otapack
 
-## demo: keys in a SoftHSM token, a two-MCU release, its verification
+## demo: keys in a SoftHSM token, two-MCU releases, their verification
 demo: build
 	@scripts/deps demo
 	@scripts/demo
@@ -75,6 +75,7 @@ install: man
 clean:
 	rm -rf bin
 	cd examples/toothbrush && rm -rf .otapack dist keys release.json motor/motor.elf
+	cd examples/toothbrush-vendor && rm -rf .otapack dist keys release.json
 
 ## help: this list
 help:
