@@ -236,7 +236,7 @@ func planSpecified(cfg *config.Config, spec *config.KeySpec, path string, n conf
 	return k, checkChips(cfg, k)
 }
 
-// usesOf tells for which roles the project file uses a key: none, one or both.
+// usesOf tells for which roles the project file uses a key: none, one or more.
 func usesOf(cfg *config.Config, alias string) []sign.Role {
 	in := func(r config.Rule) bool { return slices.Contains(r.Sign, alias) || slices.Contains(r.Trust, alias) }
 	var uses []sign.Role
@@ -245,6 +245,12 @@ func usesOf(cfg *config.Config, alias string) []sign.Role {
 	}
 	if in(cfg.Signing.Release) {
 		uses = append(uses, sign.RoleRelease)
+	}
+	if slices.ContainsFunc(cfg.Components, func(c config.Component) bool {
+		r, ok := c.DeviceSigning()
+		return ok && in(r)
+	}) {
+		uses = append(uses, sign.RoleImage)
 	}
 	return uses
 }

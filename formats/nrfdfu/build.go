@@ -13,7 +13,7 @@ import (
 
 // Role is what the signatures of this format are trusted for: a bootloader has
 // one key, for init packets and boot validation alike.
-const Role sign.Role = "nrfdfu"
+const Role = sign.RoleImage
 
 // Special entries of a list of required SoftDevices (nrf_dfu_ver_validation.h).
 const (

@@ -38,13 +38,13 @@ type NewKey struct {
 	Public string // path of the public half; relative ones start at the specification's directory
 	ID     []byte // CKA_ID, 1 to 64 bytes; nil: random
 	Curve  string // "P-256" or "P-384"
-	Usage  string // "manifest" or "release"
+	Usage  string // "manifest", "release" or "image"
 }
 
 var (
 	idPattern    = regexp.MustCompile(`^([0-9a-f]{2}){1,64}$`)
 	curvePattern = regexp.MustCompile(`^P-(256|384)$`)
-	usagePattern = regexp.MustCompile(`^(manifest|release)$`)
+	usagePattern = regexp.MustCompile(`^(manifest|release|image)$`)
 )
 
 // LoadKeySpec reads the key specification at path. Its errors are those of Load.
@@ -116,7 +116,7 @@ func (d *decoder) newKey(v value) NewKey {
 		"public": d.text(&k.Public),
 		"id":     d.match(&id, idPattern, "1 to 64 bytes in lower-case hexadecimal"),
 		"curve":  d.match(&k.Curve, curvePattern, "P-256 or P-384"),
-		"usage":  d.match(&k.Usage, usagePattern, "manifest or release"),
+		"usage":  d.match(&k.Usage, usagePattern, "manifest, release or image"),
 	}, "curve", "usage")
 	if id != "" && !d.failed(v.path+".id") {
 		k.ID, _ = hex.DecodeString(id) // the pattern leaves nothing to fail

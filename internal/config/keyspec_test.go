@@ -95,7 +95,7 @@ func TestKeySpecRefused(t *testing.T) {
 		{"P-384", "P-521", `9:12: keys[1].curve: "P-521" is not P-256 or P-384`},
 		{"P-384\n", "p384\n", `9:12: keys[1].curve: "p384" is not P-256 or P-384`},
 		{"    curve: P-384\n", "", `8:5: keys[1]: key "curve" is missing`},
-		{"usage: release", "usage: boot", `10:12: keys[1].usage: "boot" is not manifest or release`},
+		{"usage: release", "usage: boot", `10:12: keys[1].usage: "boot" is not manifest, release or image`},
 		{"    usage: release\n", "", `8:5: keys[1]: key "usage" is missing`},
 		{"    usage: release\n", "    usage: release\n    pin: 1\n", `11:5: keys[1].pin: unknown key`},
 		{"\nkeys:", "\n---\nkeys:", `6:1: a second document is not accepted`},

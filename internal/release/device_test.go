@@ -3,6 +3,7 @@ package release
 import (
 	"bytes"
 	"context"
+	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
@@ -128,7 +129,7 @@ func TestVendorFormats(t *testing.T) {
 	for _, s := range record.Signatures {
 		signed = append(signed, s.Artifact+" by "+s.Key)
 	}
-	if got, want := strings.Join(signed, ", "), "application boot validation by fw-b, application init packet by fw-b, motor image by fw-c, "+
+	if got, want := strings.Join(signed, ", "), "radio application boot validation by fw-b, radio application init packet by fw-b, motor image by fw-c, "+
 		"radio manifest by fw, motor manifest by fw, release record by release"; got != want {
 		t.Errorf("signed %s", got)
 	}
@@ -168,7 +169,7 @@ func TestVendorDryRun(t *testing.T) {
 	if got := rehearsed.Signatures(); got != 6 {
 		t.Errorf("%d signatures", got)
 	}
-	if len(r.Signatures) != 2 || r.Signatures[0].Artifact != "application boot validation" || r.Signatures[1].Artifact != "motor image" {
+	if len(r.Signatures) != 2 || r.Signatures[0].Artifact != "radio application boot validation" || r.Signatures[1].Artifact != "motor image" {
 		t.Errorf("signatures %+v", r.Signatures)
 	}
 	for _, c := range r.Components {
@@ -390,5 +391,44 @@ func TestVendorCheckRefuses(t *testing.T) {
 		if _, err := c.device.check(ctx, file, c.device.trusted(), state); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: interrupted: %v", part.Name, err)
 		}
+	}
+}
+
+// Keys of bootloaders are replaced like those of manifests where an image can
+// have two signatures, and with the bootloader where it holds one key.
+func TestRotationOfBootloaderKeys(t *testing.T) {
+	const spare = "  release: {token: t, uri: \"pkcs11:object=release\""
+	w := newVendorWorkshop(t, spare, "  fw-d: {token: t, uri: \"pkcs11:object=d\", public: keys/fw-d.pem}\n  p384: {token: t, uri: \"pkcs11:object=p\", public: keys/p384.pem}\n"+spare)
+	w.addSigner(t, "fw-d", ecdsaKey(t, elliptic.P256(), "fw-d"))
+	w.addSigner(t, "p384", ecdsaKey(t, elliptic.P384(), "p384"))
+	const motor, radio = "components.motor.mcuboot.signing", "components.radio.nrfdfu.signing"
+
+	r := w.rotation(t, "fw-c", "fw-d")
+	wantRule(t, r, motor, PhasePrepared, "signing: {sign: [fw-c, fw-d]}", "both keys will sign")
+	wantFindings(t, r)
+	wantFindings(t, w.rotation(t, "fw-c", "p384"), verdict.RotationAlgorithm)
+
+	// The new key alone, too early.
+	w.release(t, "1.4.2")
+	w.edit(t, "signing: {sign: [fw-c]}", "signing: {sign: [fw-d]}")
+	r = w.rotation(t, "fw-c", "fw-d")
+	wantFindings(t, r, verdict.RotationStrands)
+	w.edit(t, "signing: {sign: [fw-d]}", "signing: {sign: [fw-c, fw-d]}", "install-order", "allowed-versions: [{radio: 1.4.2, motor: 1.4.3}]\ninstall-order")
+	w.release(t, "1.4.3")
+	r = w.rotation(t, "fw-c", "fw-d")
+	wantRule(t, r, motor, PhaseTransition, "signing: {sign: [fw-d]}", "was signed by both keys")
+	w.edit(t, "signing: {sign: [fw-c, fw-d]}", "signing: {sign: [fw-d]}")
+	r = w.rotation(t, "fw-c", "fw-d")
+	wantRule(t, r, motor, PhaseRetired, "", "nothing")
+	wantFindings(t, r)
+
+	r = w.rotation(t, "fw-b", "fw-c")
+	wantRule(t, r, radio, PhasePrepared, "signing: {sign: [fw-c]}", "release a bootloader with fw-c compiled in, signed by fw-b")
+	wantFindings(t, w.rotation(t, "fw-b", "p384"), verdict.RotationAlgorithm)
+	w.edit(t, "signing: {sign: [fw-b]}", "signing: {sign: [fw-c]}")
+	r = w.rotation(t, "fw-b", "fw-c")
+	wantRule(t, r, radio, PhaseRetired, "", "nothing")
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "the next one is for devices whose bootloader knows fw-c") {
+		t.Errorf("warnings %q", r.Warnings)
 	}
 }

@@ -128,7 +128,7 @@ func (f *nrfdfuFormat) build(in content, _ io.Reader) (deviceFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := &nrfdfuFile{boot: boot, images: 1}
+	file := &nrfdfuFile{name: app.Name, boot: boot, images: 1}
 	if o.SoftDevice != nil || o.Bootloader != nil {
 		file.images++
 	}
@@ -188,6 +188,7 @@ func (f *nrfdfuFormat) check(ctx context.Context, file []byte, keys []sign.Publi
 // nrfdfuFile is a package on its way. A boot validation's signature is covered by
 // that of the init packet.
 type nrfdfuFile struct {
+	name   string // of the component
 	boot   *nrfdfu.BootDraft
 	draft  *nrfdfu.Draft
 	images int // each has an init packet to sign
@@ -195,13 +196,19 @@ type nrfdfuFile struct {
 }
 
 func (f *nrfdfuFile) Requests() []sign.Request {
+	var requests []sign.Request
 	switch {
 	case f.file != nil:
 		return nil
 	case f.draft != nil:
-		return f.draft.Requests()
+		requests = f.draft.Requests()
+	default:
+		requests = f.boot.Requests()
 	}
-	return f.boot.Requests()
+	for i := range requests {
+		requests[i].Artifact = f.name + " " + requests[i].Artifact
+	}
+	return requests
 }
 
 func (f *nrfdfuFile) Answer(signatures []sign.Signature) (err error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/verdict"
@@ -95,10 +96,17 @@ func (p *Project) Rotation(old, new string) (*Rotation, error) {
 	if r.new.Equal(r.old) {
 		r.find(verdict.RotationSameKey, "key "+new, "it is the same key as %s", old)
 	}
-	r.manifestRule("signing.manifest", p.cfg.Signing.Manifest, func(c component) bool { return !p.cfg.Has("components." + c.Name + ".signing") })
+	r.severalRule("signing.manifest", p.cfg.Signing.Manifest, manifestOf, func(c component) bool { return !p.cfg.Has("components." + c.Name + ".signing") })
 	for _, own := range p.components {
+		only := func(c component) bool { return c.Name == own.Name }
 		if path := "components." + own.Name + ".signing"; p.cfg.Has(path) {
-			r.manifestRule(path, own.Signing, func(c component) bool { return c.Name == own.Name })
+			r.severalRule(path, own.Signing, manifestOf, only)
+		}
+		switch path := "components." + own.Name + "." + own.Format + ".signing"; {
+		case own.MCUboot != nil:
+			r.severalRule(path, own.MCUboot.Signing, imageOf, only)
+		case own.NRFDFU != nil:
+			r.bootloaderRule(path, own.NRFDFU.Signing, own.Name)
 		}
 	}
 	r.releaseRule("signing.release", p.cfg.Signing.Release)
@@ -131,7 +139,9 @@ func (r *rotation) state(rule config.Rule) state {
 	}
 }
 
-func (r *rotation) manifestRule(path string, rule config.Rule, applies func(component) bool) {
+// severalRule plans for files that several keys can sign: manifests, and MCUboot
+// images. A signature is recognised by what made says of a component.
+func (r *rotation) severalRule(path string, rule config.Rule, made signatureOf, applies func(component) bool) {
 	s := r.state(rule)
 	if s == (state{}) {
 		return
@@ -156,7 +166,7 @@ func (r *rotation) manifestRule(path string, rule config.Rule, applies func(comp
 		if !s.oldTrusted {
 			plan.Phase = PhaseRetired
 		}
-		stranded := r.stranded(path, components)
+		stranded := r.stranded(path, components, made)
 		switch {
 		case stranded:
 			back := both
@@ -170,7 +180,7 @@ func (r *rotation) manifestRule(path string, rule config.Rule, applies func(comp
 		}
 	case s.oldTrusted && s.newTrusted && s.oldSigns == s.newSigns:
 		plan.Phase = PhaseTransition
-		signed := r.signedByBoth(components)
+		signed := r.signedByBoth(components, made)
 		switch {
 		case s.oldSigns && !signed:
 			plan.Step = "make a release: both keys will sign it"
@@ -209,6 +219,12 @@ func (r *rotation) checkFit(path string, both config.Rule, components []componen
 		r.find(verdict.RotationSigners, path, "%d keys would sign, at most %d can", n, config.MaxSigners)
 	}
 	for _, c := range components {
+		if c.MCUboot != nil && strings.HasPrefix(path, "components."+c.Name+"."+c.Format) {
+			if t := c.device.(*mcubootFormat).options.Target; !mcuboot.NewKey(r.new).Verifies(t.Signature) {
+				r.find(verdict.RotationAlgorithm, path, "the bootloader of %s verifies %s, key %s is for %s", c.Name, t.Signature, r.New, r.new.Algorithm())
+			}
+			continue
+		}
 		switch n := len(both.Trust); {
 		case r.new.Algorithm() != c.chip.Algorithm:
 			r.find(verdict.RotationAlgorithm, path, "the bootloader of %s (%s) verifies %s, key %s is for %s", c.Name, c.chip.Name, c.chip.Algorithm, r.New, r.new.Algorithm())
@@ -222,10 +238,10 @@ func (r *rotation) checkFit(path string, both config.Rule, components []componen
 
 // stranded finds devices whose last release only the old key has signed, while
 // the next one will not be signed by it.
-func (r *rotation) stranded(path string, components []component) bool {
+func (r *rotation) stranded(path string, components []component, made signatureOf) bool {
 	found := false
 	for _, c := range components {
-		if old, new := r.signedBy(manifestOf(c.Name)); old && !new {
+		if old, new := r.signedBy(made(c.Name)); old && !new {
 			r.find(verdict.RotationStrands, path, "the last release of %s, %s, was signed by %s only: devices that have it know no other key and refuse the next release", c.Name, r.Last, r.Old)
 			found = true
 		}
@@ -235,9 +251,9 @@ func (r *rotation) stranded(path string, components []component) bool {
 
 // signedByBoth reports whether the last release has all components with both
 // signatures.
-func (r *rotation) signedByBoth(components []component) bool {
+func (r *rotation) signedByBoth(components []component, made signatureOf) bool {
 	return !slices.ContainsFunc(components, func(c component) bool {
-		old, new := r.signedBy(manifestOf(c.Name))
+		old, new := r.signedBy(made(c.Name))
 		return !old || !new
 	})
 }
@@ -257,10 +273,41 @@ func (r *rotation) signedBy(match func(SignatureRecord) bool) (old, new bool) {
 	return old, new
 }
 
+// signatureOf returns what recognises the signatures of a component's file.
+type signatureOf func(component string) func(SignatureRecord) bool
+
 func manifestOf(component string) func(SignatureRecord) bool {
 	return func(s SignatureRecord) bool {
 		return s.Role == sign.RoleManifest && s.Artifact == manifestArtifact(component)
 	}
+}
+
+func imageOf(component string) func(SignatureRecord) bool {
+	return func(s SignatureRecord) bool {
+		return s.Role == sign.RoleImage && strings.HasPrefix(s.Artifact, component+" ")
+	}
+}
+
+// bootloaderRule plans for a bootloader that holds one key: another key comes
+// with another bootloader, in a package that the old key signs.
+func (r *rotation) bootloaderRule(path string, rule config.Rule, name string) {
+	s := r.state(rule)
+	if s == (state{}) {
+		return
+	}
+	plan := RotationRule{Path: path, Line: r.line(path), Components: []string{name}, Now: ruleYAML(path, rule), Phase: PhaseRetired, Step: "nothing"}
+	if s.oldSigns || s.oldTrusted {
+		changed := config.Rule{Sign: []string{r.New}, Trust: []string{r.New}, Threshold: 1}
+		plan.Phase, plan.Next = PhasePrepared, ruleYAML(path, changed)
+		plan.Step = fmt.Sprintf("release a bootloader with %s compiled in, signed by %s (nrfdfu.bootloader); write this when the devices have installed it", r.New, r.Old)
+		r.warn("%s: this bootloader holds one key: devices that miss the release with the new bootloader know only %s: keep it available", path, r.Old)
+		if r.new.Algorithm() != sign.ESP256 {
+			r.find(verdict.RotationAlgorithm, path, "the bootloader of %s verifies %s, key %s is for %s", name, sign.ESP256, r.New, r.new.Algorithm())
+		}
+	} else if old, new := r.signedBy(imageOf(name)); old && !new {
+		r.warn("%s: the last release, %s, was signed by %s: the next one is for devices whose bootloader knows %s", path, r.Last, r.Old, r.New)
+	}
+	r.Rules = append(r.Rules, plan)
 }
 
 func ofRecord(s SignatureRecord) bool { return s.Role == sign.RoleRelease }
