@@ -399,6 +399,10 @@ func (d *Draft) longestArea() []TLV {
 
 // checkProtected makes the checks of the loader over protected TLVs.
 func checkProtected(t Target, f *File) error {
+	if n := len(f.Protected); n > 0 && len(f.Protected[n-1].Value) == 0 && !t.AnyTLV {
+		// bootutil_tlv_iter_is_prot (boot/bootutil/src/tlv.c) asks where the value begins.
+		return verdict.New(verdict.TLVNotAllowed, object, "%s is the last protected TLV and has no bytes: the bootloader takes it for an unprotected one", f.Protected[n-1].Type)
+	}
 	w := walk{target: t}
 	for _, e := range f.Protected {
 		if err := w.visitIdentity(0, e.Type, e.Value); err != nil {

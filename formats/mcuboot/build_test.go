@@ -98,7 +98,11 @@ func TestBuildRefuses(t *testing.T) {
 		{"custom type that is reserved", func(o *mcuboot.Options) { o.Custom = []mcuboot.TLV{{Type: 0x0110}} }, verdict.CustomTLV},
 		{"custom type that means any", func(o *mcuboot.Options) { o.Custom = []mcuboot.TLV{{Type: 0xffff}} }, verdict.CustomTLV},
 		{"custom type twice", func(o *mcuboot.Options) { o.Custom = []mcuboot.TLV{{Type: 0xa0}, {Type: 0xa1}, {Type: 0xa0}} }, verdict.CustomTLV},
-		{"custom types", func(o *mcuboot.Options) { o.Custom = []mcuboot.TLV{{Type: 0xa0}, {Type: 0xffa0}, {Type: 0xfffe}} }, ""},
+		{"custom types", func(o *mcuboot.Options) {
+			o.Custom = []mcuboot.TLV{{Type: 0xa0}, {Type: 0xffa0}, {Type: 0xfffe, Value: []byte{0}}}
+		}, ""},
+		{"custom TLV of no bytes, the last", func(o *mcuboot.Options) { o.Custom = []mcuboot.TLV{{Type: 0xa0}} }, verdict.TLVNotAllowed},
+		{"the same without the list", func(o *mcuboot.Options) { o.Custom, o.Target.AnyTLV = []mcuboot.TLV{{Type: 0xa0}}, true }, ""},
 		{"custom TLV of 64 KiB", func(o *mcuboot.Options) { o.Custom = []mcuboot.TLV{{Type: 0xa0, Value: make([]byte, 1<<16)}} }, verdict.TLVLength},
 		{"protected area of 64 KiB", func(o *mcuboot.Options) { o.Custom = []mcuboot.TLV{{Type: 0xa0, Value: make([]byte, 1<<16-8)}} }, verdict.TLVLength},
 

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"testing"
 
@@ -78,4 +79,9 @@ func ecdhKey(t testing.TB, c elliptic.Curve) *ecdsa.PublicKey {
 		t.Fatal(err)
 	}
 	return &k.PublicKey
+}
+
+func sha256Of(b []byte) []byte {
+	sum := sha256.Sum256(b)
+	return sum[:]
 }

@@ -47,7 +47,7 @@ var signatureTypes = map[SignatureType]signatureType{
 	ECDSAP256:   {"ecdsa-p256", TypeECDSA, []Type{TypeSHA256}, sign.ESP256},
 	ECDSAP384:   {"ecdsa-p384", TypeECDSA, []Type{TypeSHA384}, sign.ESP384},
 	Ed25519:     {"ed25519", TypeEd25519, []Type{TypeSHA256, TypeSHA512}, sign.Ed25519},
-	Ed25519Pure: {"ed25519-pure", TypeEd25519, []Type{TypeSHA512}, sign.Ed25519},
+	Ed25519Pure: {"ed25519-pure", TypeEd25519, []Type{TypeSHA512, TypeSHA256}, sign.Ed25519},
 	RSA2048:     {"rsa-2048", TypeRSA2048, []Type{TypeSHA256}, 0},
 	RSA3072:     {"rsa-3072", TypeRSA3072, []Type{TypeSHA256}, 0},
 	HashOnly:    {"hash-only", 0, []Type{TypeSHA256, TypeSHA512}, 0},

@@ -179,6 +179,11 @@ func TestLoaderRules(t *testing.T) {
 	want(t, "full key: hash given", file, full, verdict.NoKnownKey)
 	want(t, "hash wanted: full key given", withKey(old.Public().DER()), target, verdict.NoKnownKey)
 
+	// Whether an entry is protected is asked of where its value begins.
+	empty := small(t, any, old, func(o *mcuboot.Options) { o.Custom = []mcuboot.TLV{{Type: 0xa0}} })
+	want(t, "empty TLV at the end of the protected area", empty, target, verdict.TLVNotAllowed)
+	want(t, "the same without the list", empty, any, "")
+
 	none := mcuboot.Target{Signature: mcuboot.HashOnly}
 	want(t, "hash only: signatures are not looked at", file, none, "")
 	want(t, "hash only: wrong hash", edit(t, file, func(a []mcuboot.TLV) []mcuboot.TLV { a[0] = wrongHash; return a }), none, verdict.ImageDigestMismatch)
