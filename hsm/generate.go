@@ -59,7 +59,7 @@ func (t *Token) Generate(ctx context.Context, spec KeySpec) (KeyInfo, error) {
 	if err != nil {
 		return KeyInfo{}, err
 	}
-	if err := t.module.lend(func() error { return t.generate(ctx, self, spec) }); err != nil {
+	if err := t.lend(ctx, self, spec); err != nil {
 		return KeyInfo{}, t.fail(err)
 	}
 	var keys []KeyInfo
@@ -167,6 +167,23 @@ var demands = []demand{
 var consequences = []demand{
 	{pkcs11.CKA_ALWAYS_SENSITIVE, "CKA_ALWAYS_SENSITIVE", true, false},
 	{pkcs11.CKA_NEVER_EXTRACTABLE, "CKA_NEVER_EXTRACTABLE", true, false},
+}
+
+// lend has the module to crypto11 for one key. Like any operation it keeps Close
+// waiting.
+func (t *Token) lend(ctx context.Context, self slotToken, spec KeySpec) error {
+	t.use.RLock()
+	defer t.use.RUnlock()
+	t.mu.Lock()
+	closed, rejected := t.closed, t.rejected
+	t.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	if rejected != nil {
+		return rejected
+	}
+	return t.module.lend(func() error { return t.generate(ctx, self, spec) })
 }
 
 // generate runs while the module is finalised: crypto11 refuses a module that

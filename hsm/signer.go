@@ -130,11 +130,13 @@ func (s *session) sign(ctx context.Context, handle pkcs11.ObjectHandle, always b
 	case err != nil:
 		return nil, err
 	}
+	s.active = true
 	if always {
 		if err := s.authenticate(ctx); err != nil {
 			return nil, err
 		}
 	}
-	raw, err := s.p.Sign(s.handle, digest)
-	return raw, call("C_Sign", err)
+	raw, err := cSign(s.p, s.handle, digest)
+	s.active = false
+	return raw, err
 }
