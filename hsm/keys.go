@@ -207,8 +207,11 @@ func (s *session) checkPublic(ctx context.Context, handle pkcs11.ObjectHandle, p
 // signature is left alone and not proven: its first signature will tell.
 func (s *session) provePublic(ctx context.Context, handle pkcs11.ObjectHandle, pinned sign.PublicKey) (proven bool, err error) {
 	v, err := s.read(ctx, handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
-	if err != nil || stateOf(v[0]) == Yes {
+	switch {
+	case err != nil:
 		return false, err
+	case stateOf(v[0]) == Yes:
+		return false, nil
 	}
 	a := pinned.Algorithm()
 	raw, err := s.sign(ctx, handle, false, a.Digest([]byte(trialMessage)))

@@ -23,8 +23,9 @@ import (
 // attributes of key must match this token; its query attributes are not looked
 // at.
 //
-// Every signature is verified with pinned before it is returned. The Signer
-// works until the Token is closed, and for several goroutines at once.
+// Every signature is verified with pinned before it is returned; one that does
+// not verify wraps sign.ErrKeyMismatch. The Signer works until the Token is
+// closed, and for several goroutines at once.
 func (t *Token) Signer(ctx context.Context, key URI, pinned sign.PublicKey) (sign.Signer, error) {
 	switch {
 	case pinned.IsZero():
@@ -43,7 +44,7 @@ func (t *Token) Signer(ctx context.Context, key URI, pinned sign.PublicKey) (sig
 	if err != nil {
 		return nil, err
 	}
-	return sign.Checked(p, pinned)
+	return p, nil
 }
 
 // signer is a private key object.
@@ -111,7 +112,14 @@ func (p *signer) SignDigest(ctx context.Context, digest []byte) (sign.Signature,
 	if err != nil {
 		return sign.Signature{}, err
 	}
-	return sign.ParseSignature(a, sign.Raw, raw)
+	signature, err := sign.ParseSignature(a, sign.Raw, raw)
+	if err == nil {
+		err = p.public.VerifyDigest(digest, signature)
+	}
+	if err != nil {
+		return sign.Signature{}, p.token.fail(fmt.Errorf("key %s: %w: what it signed: %w", p.name(), sign.ErrKeyMismatch, err))
+	}
+	return signature, nil
 }
 
 // sign makes one signature. With always, nobody else may use the token between

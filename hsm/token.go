@@ -188,6 +188,8 @@ func (t *Token) run(ctx context.Context, f func(*session) error) error {
 		}
 		conn, err := t.attempt(ctx, f)
 		switch {
+		case err == nil:
+			return nil
 		case errors.Is(err, errLost):
 			continue
 		case conn == nil || !Stale(err):
@@ -320,7 +322,10 @@ func (t *Token) connect(ctx context.Context) error {
 		return err
 	}
 	t.lost = cmp.Or(t.lost, errSessionEnded)
-	if ctx.Err() != nil || isPINError(err) {
+	switch {
+	case isPINError(err):
+		return fmt.Errorf("the session was lost (%v), and the new login: %w", t.lost, err)
+	case ctx.Err() != nil:
 		return err
 	}
 	return notReopened(t.lost, err)
@@ -418,7 +423,10 @@ func (t *Token) enterPIN(ctx context.Context, handle pkcs11.SessionHandle, user 
 	// miekg/pkcs11 v1.1.2 passes an empty PIN as NULL, which is what PKCS#11
 	// wants for the PIN pad.
 	err := call("C_Login", t.module.ctx.Login(handle, user, t.pin.reveal()))
-	if err == nil || Stale(err) || hasCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
+	switch {
+	case err == nil:
+		return nil
+	case Stale(err) || hasCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN):
 		return err
 	}
 	err = classifyPIN(err)
@@ -453,7 +461,8 @@ func classifyPIN(err error) error {
 	switch {
 	case hasCode(err, pkcs11.CKR_PIN_LOCKED):
 		return fmt.Errorf("%w: %w", ErrPINLocked, err)
-	case hasCode(err, pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE, pkcs11.CKR_PIN_EXPIRED):
+	case hasCode(err, pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE, pkcs11.CKR_PIN_EXPIRED,
+		pkcs11.CKR_USER_PIN_NOT_INITIALIZED):
 		return fmt.Errorf("%w: %w", ErrPINRejected, err)
 	}
 	return err

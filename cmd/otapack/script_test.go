@@ -29,7 +29,7 @@ import (
 var update = flag.Bool("update", false, "write what the tests compare with: generated pages and golden parts of the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"otapack": main}) // also puts otapack into PATH
+	testscript.Main(tests{m}, map[string]func(){"otapack": main}) // also puts otapack into PATH
 }
 
 // TestScript runs testdata/script/*.txtar, each in a folder of its own and, after
@@ -46,6 +46,8 @@ func TestMain(m *testing.M) {
 //	cut FILE SIZE               cut a file off; a negative size says how many bytes to remove
 //	tamper BUNDLE ENTRY OFFSET  flip a bit of an entry and put its checksums right
 //	graft BUNDLE OTHER NAME     take a component from another bundle
+//	fault [PLAN]                what follows uses a module with faults, see package p11fault; without a plan it is as before
+//	calls FUNCTION NUMBER       how often a PKCS#11 function was called since the last fault
 //	nosecrets                   no PIN and no private key in stdout, stderr and the files outside .otapack and bench
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -78,6 +80,8 @@ func TestScript(t *testing.T) {
 			"cut":       scriptCut,
 			"tamper":    scriptTamper,
 			"graft":     scriptGraft,
+			"fault":     scriptFault,
+			"calls":     scriptCalls,
 			"nosecrets": scriptNoSecrets,
 		},
 	})

@@ -12,6 +12,7 @@
 //	latency=2000        every call takes 2000 microseconds longer
 //	C_Sign~2000         only C_Sign does
 //	damage@3            the third call of C_Sign returns a signature with a flipped bit
+//	interrupt@1         the first call of C_Sign has SIGINT sent to the process
 //	flags+0x100         the token has CKF_PROTECTED_AUTHENTICATION_PATH
 //	flags-0x4           it does not have CKF_LOGIN_REQUIRED
 //	maxsessions=1       it says that it allows one session

@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,7 @@ static void *library;
 static char path[4096], pin[256];
 static struct rule rules[RULES], damage[RULES];
 static int nrules, ndamage;
-static word counts[COUNT], total, sessions, session_limit, set_flags, clear_flags, max_sessions, hidden;
+static word counts[COUNT], total, sessions, session_limit, set_flags, clear_flags, max_sessions, hidden, interrupt_at;
 static int has_max_sessions, has_hidden;
 static unsigned latency, latencies[COUNT];
 
@@ -98,6 +99,8 @@ static int parse_one(const char *text)
 		return 1;
 	else if (sscanf(text, "latency=%li", &value) == 1)
 		latency = value;
+	else if (sscanf(text, "interrupt@%lu", &nth) == 1)
+		interrupt_at = nth;
 	else if (sscanf(text, "damage@%lu", &nth) == 1 && ndamage < RULES)
 		damage[ndamage++].nth = nth;
 	else if (sscanf(text, "%63[^~@]~%lu", name, &value) == 2 && index_of(name) >= 0)
@@ -130,7 +133,7 @@ int p11fault_plan(const char *real_path, const char *plan)
 	snprintf(copy, sizeof copy, "%s", plan);
 	nrules = ndamage = has_max_sessions = has_hidden = 0;
 	latency = 0;
-	session_limit = set_flags = clear_flags = total = 0;
+	interrupt_at = session_limit = set_flags = clear_flags = total = 0;
 	memset(counts, 0, sizeof counts);
 	memset(latencies, 0, sizeof latencies);
 	memset(pin, 0, sizeof pin);
@@ -197,6 +200,8 @@ static word before(int i)
 	record("P11FAULT_LOG", line);
 	if (i == iSign)
 		record_environment();
+	if (i == iSign && n == interrupt_at)
+		kill(getpid(), SIGINT);
 	if (wait != 0)
 		usleep(wait);
 	return result;
