@@ -702,3 +702,48 @@ func TestCloseDuringGenerate(t *testing.T) {
 		t.Error("the module stays loaded")
 	}
 }
+
+// What a program may print of this package has no PIN in it, however it fails.
+func TestNothingPrintsThePIN(t *testing.T) {
+	f := newFaulty(t)
+	const wrong = "31337-not-the-pin"
+	look := func(what, text string) {
+		for _, secret := range []string{userPIN, wrong, soPIN, fmt.Sprintf("%x", userPIN), fmt.Sprint([]byte(userPIN))} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s: %s", what, text)
+			}
+		}
+	}
+	options := Options{}
+	token, s := f.signer(t, "", func(o *Options) { options = *o })
+	keys, err := token.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri, err := ParseURI("pkcs11:token=lab?pin-source=file:/etc/pin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []any{token, token.module, s, options, token.Info(), token.Module(), keys, uri, token.conn, token.pin} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+			look(fmt.Sprintf("%T with %s", v, verb), fmt.Sprintf(verb, v))
+		}
+	}
+	if err := token.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, plan := range []string{
+		"C_Login@1=0xa0", "C_Login@1=0xa1", "C_Login@1=0xa2", "C_Login@1=0xa3", "C_Login@1=0xa4", "C_Login@1=0x102", "C_Login@1=0x5", "C_Login@1=0x32",
+		"C_OpenSession@1=0xb1", "C_GetTokenInfo@1=0x30", "C_GetSlotList@1=0x5", "C_Initialize@1=0x5", "flags+0x40000", "flags+0x20000", "",
+	} {
+		token, err := f.open(t, plan, func(o *Options) { o.PIN = pinIs(wrong) })
+		if err == nil {
+			t.Errorf("%q: opened", plan)
+			_ = token.Close()
+			continue
+		}
+		for _, verb := range []string{"%v", "%+v", "%#v"} {
+			look(plan, fmt.Sprintf(verb, err))
+		}
+	}
+}

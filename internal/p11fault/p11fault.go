@@ -22,8 +22,8 @@
 //
 // A process of its own is controlled by its environment: P11FAULT_REAL is the
 // path of the real module, P11FAULT the plan, P11FAULT_LOG a file that gets a
-// line for each call, P11FAULT_ENVIRON one that gets the environment at each
-// C_Sign. Inside a test, Plan does the same and starts the counts anew.
+// line for each call, P11FAULT_ENVIRON one that gets the arguments and the
+// environment of the process at each C_Sign. Inside a test, Plan does the same and starts the counts anew.
 package p11fault
 
 import (

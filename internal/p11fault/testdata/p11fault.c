@@ -168,8 +168,20 @@ static void record(const char *variable, const char *line)
 
 static void record_environment(void)
 {
+	char arguments[4096] = "";
+	ssize_t n = 0;
+	int f;
 	if (getenv("P11FAULT_ENVIRON") == NULL)
 		return;
+	if ((f = open("/proc/self/cmdline", O_RDONLY)) >= 0) {
+		n = read(f, arguments, sizeof arguments - 2);
+		close(f);
+	}
+	for (ssize_t k = 0; k < n; k++)
+		if (arguments[k] == 0)
+			arguments[k] = ' ';
+	arguments[n > 0 ? n : 0] = '\n';
+	record("P11FAULT_ENVIRON", arguments);
 	for (char **e = environ; *e != NULL; e++) {
 		record("P11FAULT_ENVIRON", *e);
 		record("P11FAULT_ENVIRON", "\n");
