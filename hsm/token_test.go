@@ -709,7 +709,7 @@ func TestGeneratedKeyThatIsUnfit(t *testing.T) {
 			continue
 		}
 		err = keepIfFit(t.Context(), c, pair, sign.ESP256)
-		if d.attribute == pkcs11.CKA_ALWAYS_SENSITIVE || d.attribute == pkcs11.CKA_NEVER_EXTRACTABLE {
+		if d.firm == wished || d.attribute == pkcs11.CKA_ALWAYS_SENSITIVE || d.attribute == pkcs11.CKA_NEVER_EXTRACTABLE {
 			if err != nil {
 				t.Errorf("%s: %v", d.name, err)
 			}
