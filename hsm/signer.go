@@ -98,17 +98,7 @@ func (p *signer) SignDigest(ctx context.Context, digest []byte) (sign.Signature,
 	if len(digest) != a.Hash().Size() {
 		return sign.Signature{}, fmt.Errorf("hsm: %s over %d bytes: %w", a, len(digest), sign.ErrDigestSize)
 	}
-	var raw []byte
-	err := p.token.do(ctx, func(s *session) error {
-		handle, always, err := p.load(ctx, s)
-		if err != nil {
-			return err
-		}
-		if raw, err = s.sign(ctx, handle, always, digest); err != nil {
-			return fmt.Errorf("key %s: %w", p.name(), err)
-		}
-		return nil
-	})
+	raw, err := p.signRaw(ctx, digest)
 	if err != nil {
 		return sign.Signature{}, err
 	}
@@ -120,6 +110,21 @@ func (p *signer) SignDigest(ctx context.Context, digest []byte) (sign.Signature,
 		return sign.Signature{}, p.token.fail(fmt.Errorf("key %s: %w: what it signed: %w", p.name(), sign.ErrKeyMismatch, err))
 	}
 	return signature, nil
+}
+
+// signRaw returns what the token makes of a digest.
+func (p *signer) signRaw(ctx context.Context, digest []byte) (raw []byte, err error) {
+	err = p.token.do(ctx, func(s *session) error {
+		handle, always, err := p.load(ctx, s)
+		if err != nil {
+			return err
+		}
+		if raw, err = s.sign(ctx, handle, always, digest); err != nil {
+			return fmt.Errorf("key %s: %w", p.name(), err)
+		}
+		return nil
+	})
+	return raw, err
 }
 
 // sign makes one signature. With always, nobody else may use the token between

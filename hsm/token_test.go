@@ -927,54 +927,6 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-func BenchmarkSign(b *testing.B) {
-	useSoftHSM(b)
-	makeToken(b, "lab")
-	token := open(b, "lab")
-	for _, a := range []sign.Algorithm{sign.ESP256, sign.ESP384} {
-		key, err := token.Generate(b.Context(), KeySpec{Label: a.String(), Algorithm: a})
-		if err != nil {
-			b.Fatal(err)
-		}
-		signer, err := token.Signer(b.Context(), key.URI, key.Public)
-		if err != nil {
-			b.Fatal(err)
-		}
-		digest := a.Digest([]byte("benchmark"))
-		b.Run(a.String(), func(b *testing.B) {
-			for b.Loop() {
-				if _, err := signer.SignDigest(b.Context(), digest); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-// BenchmarkOpen is what a process pays before its first signature: load,
-// initialise, select, log in, find the key.
-func BenchmarkOpen(b *testing.B) {
-	useSoftHSM(b)
-	makeToken(b, "lab")
-	token := open(b, "lab")
-	key := generate(b, token, "key")
-	if err := token.Close(); err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		token, err := openWith(b, "lab", pinIs(userPIN))
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := token.Signer(b.Context(), key.URI, key.Public); err != nil {
-			b.Fatal(err)
-		}
-		if err := token.Close(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 // One attribute that the module does not tell must not hide the others.
 func TestReadUnknownAttributes(t *testing.T) {
 	useSoftHSM(t)
