@@ -747,3 +747,32 @@ func TestNothingPrintsThePIN(t *testing.T) {
 		}
 	}
 }
+
+// Where another part of the program has initialised the module, a restart does
+// not end sessions: those of a lost connection are closed one by one.
+func TestLostSessionsAreClosed(t *testing.T) {
+	f := newFaulty(t)
+	p11fault.Plan(t, modulePath(t), "")
+	other := pkcs11.New(f.module)
+	defer other.Destroy()
+	if err := other.Initialize(); err != nil {
+		t.Fatal(err)
+	}
+	token, s := f.signer(t, "C_Sign@20=0x30 C_SignInit@60=0xe0 C_OpenSession@7=0x32", sessions(workers))
+	if _, failed := signMany(t, token, s); len(failed) > 0 {
+		t.Errorf("lost: %v", failed)
+	}
+	if err := token.Close(); err != nil {
+		t.Error(err)
+	}
+	faults := 0
+	if p11fault.Calls(t, "C_OpenSession") >= 7 {
+		faults++
+	}
+	if opened, closed := p11fault.Calls(t, "C_OpenSession")-faults, p11fault.Calls(t, "C_CloseSession"); opened != closed || opened < 2 {
+		t.Errorf("%d sessions opened, %d closed", opened, closed)
+	}
+	if err := other.Finalize(); err != nil {
+		t.Error(err)
+	}
+}

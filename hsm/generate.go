@@ -86,6 +86,9 @@ func (s KeySpec) uri() URI { return URI{Object: s.Label, ID: s.ID} }
 // checkUnused looks for keys of any type, as a label or id that is taken twice
 // confuses other tools too.
 func (s *session) checkUnused(ctx context.Context, spec KeySpec) error {
+	if err := s.checkLogin(); err != nil {
+		return err
+	}
 	for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
 		for _, a := range []*pkcs11.Attribute{
 			pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label),

@@ -287,8 +287,27 @@ func (s *session) ambiguous(ctx context.Context, handles []pkcs11.ObjectHandle) 
 	return cmp.Or(err, fmt.Errorf("%w: %s", ErrKeyAmbiguous, uris))
 }
 
+// checkLogin insists on the login: without it private keys are not found, which
+// is no error for a module. Somebody else may have logged this program out.
+func (s *session) checkLogin() error {
+	if s.token.options.PIN == nil || !s.info.LoginRequired {
+		return nil
+	}
+	info, err := s.p.GetSessionInfo(s.handle)
+	switch {
+	case err != nil:
+		return call("C_GetSessionInfo", err)
+	case info.State == pkcs11.CKS_RO_PUBLIC_SESSION:
+		return CallError{"C_GetSessionInfo", pkcs11.CKR_USER_NOT_LOGGED_IN}
+	}
+	return nil
+}
+
 // notFound says what could have been meant.
 func (s *session) notFound(ctx context.Context) error {
+	if err := s.checkLogin(); err != nil {
+		return err
+	}
 	handles, err := s.find(ctx, keyTemplate(pkcs11.CKO_PRIVATE_KEY, "", nil))
 	switch {
 	case err != nil:
@@ -328,6 +347,9 @@ func (t *Token) Keys(ctx context.Context) ([]KeyInfo, error) {
 
 // keys lists the keys with the given label and id.
 func (s *session) keys(ctx context.Context, label string, id []byte) ([]KeyInfo, error) {
+	if err := s.checkLogin(); err != nil {
+		return nil, err
+	}
 	publics, err := s.publicObjects(ctx, label, id)
 	if err != nil {
 		return nil, err

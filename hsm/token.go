@@ -226,10 +226,24 @@ func (t *Token) revive(ctx context.Context) error {
 
 // lose gives a connection up, if another operation has not done so already.
 func (t *Token) lose(conn *connection, why error) {
+	t.module.mu.RLock()
+	defer t.module.mu.RUnlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.conn == conn {
 		t.conn, t.lost = nil, why
+		t.abandon(conn, conn.idle...)
+	}
+}
+
+// abandon closes sessions that nobody will use again, unless the restart of the
+// module is going to end them, or has.
+func (t *Token) abandon(conn *connection, sessions ...pkcs11.SessionHandle) {
+	if t.module.owned || conn.generation != t.module.generation {
+		return
+	}
+	for _, handle := range sessions {
+		_ = t.module.ctx.CloseSession(handle) // it may be gone already
 	}
 }
 
@@ -287,8 +301,9 @@ func (t *Token) put(s *session, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := s.conn
-	if t.conn != c || Stale(err) {
-		return // the connection is lost, and the session with it
+	if t.conn != c || Stale(err) { // the connection is lost
+		t.abandon(c, s.handle)
+		return
 	}
 	if _, failed := errors.AsType[CallError](err); !failed && !s.active {
 		c.idle = append(c.idle, s.handle)
@@ -397,8 +412,8 @@ func (t *Token) login(ctx context.Context, handle pkcs11.SessionHandle) error {
 }
 
 // enterPIN makes one attempt, after asking for the PIN where it is not known
-// yet. It is the only place that does, and once the token has rejected the PIN
-// no further attempt is made. t.mu is held.
+// yet. Once the token has rejected the PIN no further attempt is made. t.mu is
+// held.
 func (t *Token) enterPIN(ctx context.Context, handle pkcs11.SessionHandle, user uint) error {
 	if t.rejected != nil { // another operation was faster
 		return t.rejected

@@ -784,8 +784,15 @@ func TestSessionLost(t *testing.T) {
 				}
 			},
 			func() {
-				if _, err := token.Keys(t.Context()); err != nil {
-					t.Errorf("%s: Keys: %v", name, err)
+				if keys, err := token.Keys(t.Context()); err != nil || len(keys) != 1 {
+					t.Errorf("%s: Keys: %v, %v", name, keys, err)
+				}
+			},
+			func() { signAndVerify(t, token, key) },
+			func() {
+				_, err := token.Generate(t.Context(), KeySpec{Label: "key", Algorithm: sign.ESP256})
+				if !errors.Is(err, ErrKeyExists) {
+					t.Errorf("%s: the same key again: %v", name, err)
 				}
 			},
 		} {
