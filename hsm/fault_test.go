@@ -269,6 +269,8 @@ func TestCancelSlowToken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var wg sync.WaitGroup
+	var once sync.Once
+	begun := 0 // signatures, when the interrupt came
 	for range workers {
 		wg.Go(func() {
 			for {
@@ -282,12 +284,15 @@ func TestCancelSlowToken(t *testing.T) {
 				if err := s.Public().Verify([]byte("x"), signature); err != nil {
 					t.Error(err)
 				}
-				cancel() // by whoever is first
+				once.Do(func() {
+					cancel()
+					begun = p11fault.Calls(t, "C_Sign")
+				})
 			}
 		})
 	}
 	wg.Wait()
-	if n := p11fault.Calls(t, "C_Sign"); n > 2 { // one that was made, one that was under way
+	if n := p11fault.Calls(t, "C_Sign") - begun; n > 1 { // the one session was just about to begin it
 		t.Errorf("%d signatures after an interrupt", n)
 	}
 	useSigner(t, s, f.key.Public)
@@ -347,7 +352,7 @@ func TestFewSessions(t *testing.T) {
 		{"sessions=3", 3},
 		{"maxsessions=2", 2},
 		{"maxsessions=0", workers},
-		{"maxsessions=0xffffffffffffffff", workers},
+		{"maxsessions=-1", workers},
 	} {
 		token, s := f.signer(t, c.plan+" C_Sign~200", sessions(workers))
 		if _, failed := signMany(t, token, s); len(failed) > 0 {
@@ -417,7 +422,7 @@ func TestRejectedPINIsNotRepeated(t *testing.T) {
 	for code, want := range map[uint]error{
 		pkcs11.CKR_PIN_INCORRECT: ErrPINRejected,
 		pkcs11.CKR_PIN_LEN_RANGE: ErrPINRejected,
-		pkcs11.CKR_PIN_EXPIRED:   ErrPINRejected,
+		pkcs11.CKR_PIN_EXPIRED:   ErrPINUnset,
 		pkcs11.CKR_PIN_LOCKED:    ErrPINLocked,
 	} {
 		for _, pool := range []int{1, 8} {

@@ -476,8 +476,9 @@ func classifyPIN(err error) error {
 	switch {
 	case hasCode(err, pkcs11.CKR_PIN_LOCKED):
 		return fmt.Errorf("%w: %w", ErrPINLocked, err)
-	case hasCode(err, pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE, pkcs11.CKR_PIN_EXPIRED,
-		pkcs11.CKR_USER_PIN_NOT_INITIALIZED):
+	case hasCode(err, pkcs11.CKR_PIN_EXPIRED, pkcs11.CKR_USER_PIN_NOT_INITIALIZED):
+		return fmt.Errorf("%w: %w", ErrPINUnset, err)
+	case hasCode(err, pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE):
 		return fmt.Errorf("%w: %w", ErrPINRejected, err)
 	}
 	return err

@@ -121,6 +121,7 @@ var classes = []struct {
 	{[]error{context.Canceled}, "interrupted", exitInterrupted},
 	{[]error{hsm.ErrPINRequired}, "pin-required", exitPIN},
 	{[]error{hsm.ErrPINRejected}, "pin-rejected", exitPIN},
+	{[]error{hsm.ErrPINUnset}, "pin-unset", exitPIN},
 	{[]error{hsm.ErrPINLocked}, "pin-locked", exitPIN},
 	{[]error{hsm.ErrPINFinalTry}, "pin-final-try", exitPIN},
 	{[]error{hsm.ErrPINPad}, "pin-pad", exitPIN},
@@ -198,6 +199,7 @@ func classify(err error) (code string, exit int) {
 var hints = map[string]string{
 	"pin-required":                         "pass --pin-file, or set pin.file for the token in otapack.yaml; see otapack help pin",
 	"pin-rejected":                         "the PIN was tried once and will not be tried again; check its source before the next run, tokens lock after a few failures",
+	"pin-unset":                            "set the user PIN with the HSM's own tool first",
 	"pin-locked":                           "the token's security officer has to reset the user PIN",
 	"pin-final-try":                        "make sure that the PIN is right, then pass --allow-final-try",
 	"pin-pad":                              "the login at the PIN pad was cancelled or took too long: run the command again and enter the PIN there",
