@@ -450,6 +450,7 @@ func (t *Token) enterPIN(ctx context.Context, handle pkcs11.SessionHandle, user 
 	}
 	if isPINError(err) {
 		t.rejected = err
+		t.pin.Wipe()
 	}
 	return err
 }
