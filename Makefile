@@ -8,7 +8,7 @@ BENCHTIME ?= 1s
 PACKAGES  ?= ./...
 PREFIX    ?= /usr/local
 
-.PHONY: build demo test lint interop bench fuzz docs man install clean help
+.PHONY: build demo test modules lint interop bench fuzz docs man install clean help
 
 ## build: bin/otapack
 build:
@@ -25,6 +25,13 @@ test:
 	@scripts/deps test
 	$(GO) vet ./...
 	$(GO) test -race ./...
+
+## modules: package hsm over four PKCS#11 modules: SoftHSM, NSS, a TPM, p11-kit's remote
+# As root it puts one file into /etc/pkcs11/modules while it runs, for the test
+# program alone: p11-kit reads no other folder then.
+modules:
+	@scripts/deps modules
+	OTAPACK_REQUIRE_MODULES=1 $(GO) test -race -count=1 -run TestModules ./hsm
 
 ## lint: gofmt, all analyzers, and the example's firmware against its source
 # The analyzers are one vet tool in a module of its own: the product's go.mod

@@ -29,7 +29,7 @@ import (
 var update = flag.Bool("update", false, "write what the tests compare with: generated pages and golden parts of the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"otapack": main, "p11import": p11import}) // also puts them into PATH
+	testscript.Main(tests{m}, map[string]func(){"otapack": main, "p11import": p11import}) // also puts them into PATH
 }
 
 // TestScript runs testdata/script/*.txtar, each in a folder of its own and, after
@@ -49,6 +49,8 @@ func TestMain(m *testing.M) {
 //	unwrap FILE KEY ...         do what a factory does with a record (see scriptUnwrap)
 //	foreign FILE TO             copy a module, for another machine
 //	waitfor FILE                wait until a program in the background has made a file
+//	fault [PLAN]                what follows uses a module with faults, see package p11fault; without a plan it is as before
+//	calls FUNCTION NUMBER       how often a PKCS#11 function was called since the last fault
 //	nosecrets                   no PIN and no private key in stdout, stderr and the files outside .otapack and bench
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -87,6 +89,8 @@ func TestScript(t *testing.T) {
 			"graft":     scriptGraft,
 			"foreign":   scriptForeign,
 			"waitfor":   scriptWaitFor,
+			"fault":     scriptFault,
+			"calls":     scriptCalls,
 			"nosecrets": scriptNoSecrets,
 			"unwrap":    scriptUnwrap,
 		},
