@@ -779,3 +779,75 @@ func TestLostSessionsAreClosed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Every call of a program's way from Open to Close fails once, whatever it is:
+// what the program gets is right, or an error that says which call it was.
+func TestEveryCallFailsOnce(t *testing.T) {
+	f := newFaulty(t)
+	use := func() error {
+		token, err := Open(t.Context(), Options{Module: f.module, Token: URI{Token: "lab"}, PIN: pinIs(userPIN)})
+		if err != nil {
+			return err
+		}
+		err = func() error {
+			keys, err := token.Keys(t.Context())
+			if err != nil {
+				return err
+			}
+			if len(keys) != 1 || !keys[0].Public.Equal(f.key.Public) {
+				t.Errorf("a wrong list: %v", keys)
+			}
+			for _, uri := range []URI{f.key.URI, {}} {
+				s, err := token.Signer(t.Context(), uri, f.key.Public)
+				if err != nil {
+					return err
+				}
+				for range 2 {
+					signature, err := s.Sign(t.Context(), []byte("x"))
+					if err != nil {
+						return err
+					}
+					if err := f.key.Public.Verify([]byte("x"), signature); err != nil {
+						t.Errorf("a wrong signature: %v", err)
+					}
+				}
+			}
+			return nil
+		}()
+		if e := token.Close(); e != nil && err == nil {
+			return e
+		}
+		return err
+	}
+	for _, code := range []uint{
+		pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_HOST_MEMORY, pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_DEVICE_REMOVED, pkcs11.CKR_SESSION_HANDLE_INVALID,
+		pkcs11.CKR_USER_NOT_LOGGED_IN, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED, pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_FUNCTION_FAILED,
+	} {
+		done, failed := 0, 0
+		for n := 1; ; n++ {
+			p11fault.Plan(t, modulePath(t), fmt.Sprintf("*@%d=0x%x", n, code))
+			err := use()
+			_, named := errors.AsType[CallError](err)
+			switch {
+			case err == nil:
+				done++
+			case !named && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTokenNotFound):
+				t.Errorf("call %d, 0x%x: %v", n, code, err)
+			default:
+				failed++
+			}
+			if logins := p11fault.Calls(t, "C_Login"); logins > 2 {
+				t.Errorf("call %d, 0x%x: %d logins", n, code, logins)
+			}
+			if len(modules.open) != 0 {
+				t.Fatalf("call %d, 0x%x: the module stays loaded", n, code)
+			}
+			if p11fault.Calls(t, "*") < n { // the program ends before the fault
+				break
+			}
+		}
+		if stale := Stale(CallError{"", code}); stale && done < failed || failed == 0 {
+			t.Errorf("0x%x: %d runs without an error, %d with", code, done, failed)
+		}
+	}
+}

@@ -31,7 +31,8 @@ func Plan(tb testing.TB, real, plan string) {
 	}
 }
 
-// Calls returns how often a function, such as "C_Login", was called since Plan.
+// Calls returns how often a function, such as "C_Login", was called since Plan;
+// "*" is for all calls.
 func Calls(tb testing.TB, function string) int {
 	tb.Helper()
 	name := C.CString(function)

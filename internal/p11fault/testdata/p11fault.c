@@ -143,13 +143,14 @@ int p11fault_plan(const char *real_path, const char *plan)
 	return good;
 }
 
-/* p11fault_calls is how often a function was called since the plan was made. */
+/* p11fault_calls is how often a function was called since the plan was made, "*"
+ * for all together. */
 long p11fault_calls(const char *name)
 {
 	int i = index_of(name);
 	long n;
 	pthread_mutex_lock(&lock);
-	n = i < 0 ? -1 : (long)counts[i];
+	n = strcmp(name, "*") == 0 ? (long)total : i < 0 ? -1 : (long)counts[i];
 	pthread_mutex_unlock(&lock);
 	return n;
 }
