@@ -153,6 +153,18 @@ const (
 	SequenceMismatch     Reason = "sequence-mismatch"      // manifest and record disagree about the sequence number
 )
 
+// Chunk protocol: what the two ends of a transfer refuse, see transfer.md.
+const (
+	ChunkMessage  Reason = "chunk-message"  // not a message of the protocol
+	ChunkLength   Reason = "chunk-length"   // a length that the message, or the chunk's place, does not have
+	ChunkChecksum Reason = "chunk-checksum" // CRC-16 of a frame is wrong
+	ChunkOrder    Reason = "chunk-order"    // another chunk has to come first
+	ChunkSession  Reason = "chunk-session"  // no object was announced on this connection
+	ChunkSize     Reason = "chunk-size"     // the object is larger than the room for it
+	ChunkDigest   Reason = "chunk-digest"   // everything arrived and is not the announced object
+	ChunkCursor   Reason = "chunk-cursor"   // a saved cursor that was not written completely
+)
+
 // Bundle: the .ota file, a stored zip of one layout.
 const (
 	BundleNotZip        Reason = "bundle-not-zip"        // does not begin with a local file header
