@@ -49,6 +49,7 @@ type memory struct {
 	bytes []byte
 	blank []bool
 	slots [2][CursorSize]byte
+	saved Cursor // last
 	ops   int
 	cut   int
 }
@@ -113,7 +114,13 @@ func (m *memory) WriteCursor(slot int, cursor [CursorSize]byte) error {
 		}
 	}
 	n, err := m.step(CursorSize)
+	if n > 0 {
+		m.slots[slot] = [CursorSize]byte{}
+	}
 	copy(m.slots[slot][:n], cursor[:])
+	if err == nil {
+		m.saved = c
+	}
 	return err
 }
 

@@ -245,14 +245,15 @@ func (s *Sender) Handle(now time.Duration, message []byte) error {
 	return nil
 }
 
-// restart sends the object again from its start: the CRC of a frame misses one
-// accident in 65536, or the receiver's memory is not what it was.
+// restart announces the object again, for all of it to be sent: the CRC of a
+// frame misses one accident in 65536, perhaps in the announcement, or the
+// receiver's memory is not what it was.
 func (s *Sender) restart() error {
 	if s.restarts == maxRestarts {
 		s.state = senderFailed
 		return fmt.Errorf("chunk: session %s: %w: %w", s.session, ErrRefused, verdict.New(verdict.ChunkDigest, "chunk answer", "arrived with another digest %d times", maxRestarts+1))
 	}
 	s.restarts++
-	s.base, s.next, s.high, s.tries = 0, 0, 0, 0
+	s.state, s.tries = senderAnnounces, 0
 	return nil
 }

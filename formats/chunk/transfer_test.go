@@ -137,6 +137,9 @@ func TestPowerLoss(t *testing.T) {
 		m.cut = 0
 		r := newReceiver(t, m, len(data))
 		from := r.Cursor()
+		if from != m.saved {
+			t.Fatalf("operation %d: cursor %+v, saved was %+v", cut, from, m.saved)
+		}
 		if from.Session == session(t, data) {
 			for i := range from.Offset {
 				if m.blank[i] || m.bytes[i] != data[i] {
