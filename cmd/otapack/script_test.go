@@ -46,6 +46,7 @@ func TestMain(m *testing.M) {
 //	cut FILE SIZE               cut a file off; a negative size says how many bytes to remove
 //	tamper BUNDLE ENTRY OFFSET  flip a bit of an entry and put its checksums right
 //	graft BUNDLE OTHER NAME     take a component from another bundle
+//	recipient NAME WORD FILE    replace a word by the id of the key that a component is encrypted to
 //	nosecrets                   no PIN and no private key in stdout, stderr and the files outside .otapack and bench
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -79,6 +80,7 @@ func TestScript(t *testing.T) {
 			"tamper":    scriptTamper,
 			"graft":     scriptGraft,
 			"nosecrets": scriptNoSecrets,
+			"recipient": scriptRecipient,
 		},
 	})
 }

@@ -151,6 +151,8 @@ const (
 	ManifestNotRecorded  Reason = "manifest-not-in-record" // a manifest other than the one in the release record
 	VersionMismatch      Reason = "version-mismatch"       // manifest and record disagree about the version
 	SequenceMismatch     Reason = "sequence-mismatch"      // manifest and record disagree about the sequence number
+	TransferIncomplete   Reason = "transfer-incomplete"    // simulated transfers that do not arrive
+	TransferTooLong      Reason = "transfer-too-long"      // simulated transfers take longer than the limit
 )
 
 // Chunk protocol: what the two ends of a transfer refuse, see transfer.md.
