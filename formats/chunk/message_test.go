@@ -3,9 +3,11 @@ package chunk
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,6 +128,29 @@ func TestATT(t *testing.T) {
 		if n := len(AppendATT(nil, data.Append(nil))); ChunkLen(mtu) != want || n != mtu-3 {
 			t.Errorf("MTU %d: chunks of %d bytes, want %d; frames of %d", mtu, ChunkLen(mtu), want, n)
 		}
+	}
+}
+
+// The frames that docs/transfer.md shows are those that are sent.
+func TestDocumentedFrames(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "transfer.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown []string
+	for line := range strings.Lines(string(page)) {
+		name, frame, ok := strings.Cut(line, " ")
+		if ok && (name == "ATT" || name == "UART") {
+			shown = append(shown, name+" "+strings.Join(strings.Fields(frame), ""))
+		}
+	}
+	var want []string
+	for _, w := range wire[:2] {
+		b := w.message.Append(nil)
+		want = append(want, fmt.Sprintf("ATT %x", AppendATT(nil, b)), fmt.Sprintf("UART %x", AppendUART(nil, b)))
+	}
+	if !slices.Equal(shown, want) {
+		t.Errorf("shown are %q, want %q", shown, want)
 	}
 }
 
