@@ -354,6 +354,7 @@ func benchmark(b *testing.B, mtu int, loss string) {
 			b.Fatal(err, r.Err)
 		}
 	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
 }
 
 func BenchmarkRunMTU247Average(b *testing.B) { benchmark(b, 247, "average") }

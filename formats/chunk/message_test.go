@@ -29,6 +29,16 @@ func TestCRC16(t *testing.T) {
 			t.Errorf("%q: got %04x, want %04x", text, got, want)
 		}
 	}
+	data := object(70)
+	for n := range data {
+		crc := uint16(crcInitial)
+		for _, b := range data[:n] {
+			crc = crcStep(crc, b)
+		}
+		if got := CRC16(data[:n]); got != crc {
+			t.Errorf("%d bytes: %04x at once, %04x one by one", n, got, crc)
+		}
+	}
 }
 
 // The wire of docs/transfer.md.

@@ -98,6 +98,7 @@ func (r *Receiver) Handle(message, dst []byte) ([]byte, error) {
 	m, err := Parse(message)
 	switch {
 	case err != nil:
+		//lint:ignore nilerr what the sender did wrong is told to the sender
 		return r.refuse(dst, RefusedMessage, r.next), nil
 	case m.Kind == Begin:
 		return r.begin(m, dst)

@@ -226,7 +226,10 @@ func (s *Sender) Handle(now time.Duration, message []byte) error {
 		if m.Kind == Nack {
 			return nil // it is about a message before this announcement
 		}
-		s.state, s.base, s.next, s.high, s.tries = senderSends, m.Index, m.Index, m.Index, 0
+		if m.Index > s.base { // else a receiver that restarts again and again would be tried for ever
+			s.tries = 0
+		}
+		s.state, s.base, s.next, s.high = senderSends, m.Index, m.Index, m.Index
 	case m.Index < s.base:
 		return nil
 	case m.Index > s.base:

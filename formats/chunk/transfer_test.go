@@ -340,6 +340,31 @@ func TestSenderIgnores(t *testing.T) {
 	}
 }
 
+// A receiver that forgets the announcement every time is given up.
+func TestForgetfulReceiver(t *testing.T) {
+	data := object(2000)
+	s := newSender(t, data, 100)
+	var err error
+	for turns := 0; err == nil && turns < 100; turns++ {
+		out, sendErr := s.Message(0, nil)
+		if sendErr != nil {
+			t.Fatal(sendErr)
+		}
+		m, parseErr := Parse(out)
+		if parseErr != nil {
+			t.Fatal(parseErr)
+		}
+		answer := Message{Kind: Ack, Session: session(t, data)}
+		if m.Kind == Data {
+			answer = Message{Kind: Nack, Refusal: RefusedSession}
+		}
+		err = s.Handle(0, answer.Append(nil))
+	}
+	if !errors.Is(err, ErrNoProgress) || s.Stats().Chunks != 1+Retries {
+		t.Errorf("%+v, %v", s.Stats(), err)
+	}
+}
+
 func TestOptions(t *testing.T) {
 	data := bytes.NewReader(object(100))
 	for _, o := range []SenderOptions{{}, {Timeout: -1}, {Timeout: 1, Window: 256}, {Timeout: 1, Window: -1}} {

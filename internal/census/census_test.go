@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -27,6 +29,18 @@ func TestParse(t *testing.T) {
 		" {5 1 [{1.4.1 C 4 true } {1.4.0 C 3 false }]} {6 1 [{1.4.1 C 4 false } {1.4.0 C 3 false }]}]"
 	if got := show(classes); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// The example is one to start from.
+func TestExample(t *testing.T) {
+	f, err := os.Open(filepath.Join("..", "..", "examples", "toothbrush", "census.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if classes, err := Parse(f, product); err != nil || len(classes) < 3 {
+		t.Errorf("%d classes, %v", len(classes), err)
 	}
 }
 
