@@ -33,6 +33,9 @@ func BenchmarkSend(b *testing.B) {
 				b.Fatal(err)
 			}
 			frame = AppendATT(frame[:0], message)
+			if s.next == s.count {
+				break
+			}
 			answer = Message{Kind: Ack, Session: id, Index: s.next}.Append(answer[:0])
 			if err := s.Handle(0, answer); err != nil {
 				b.Fatal(err)

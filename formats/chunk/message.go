@@ -56,13 +56,14 @@ func SessionOf(object io.ReaderAt, size int64) (Session, error) {
 // Kind tells messages apart.
 type Kind uint8
 
-// The kinds of messages. Data and Begin come from the sender, Ack and Nack from
-// the receiver.
+// The kinds of messages. Data and Begin come from the sender, the others from the
+// receiver.
 const (
 	Data  Kind = iota + 1 // one chunk
 	Begin                 // which object follows, and in chunks of which length
 	Ack                   // everything before a chunk is stored
 	Nack                  // a message was refused; send from a chunk on
+	Done                  // the object is stored and has the announced digest
 )
 
 // The first word of a message is the index of a chunk or one of these. No object
@@ -71,6 +72,7 @@ const (
 	wordBegin = 0xfffffff1
 	wordAck   = 0xfffffff2
 	wordNack  = 0xfffffff3
+	wordDone  = 0xfffffff4
 	maxIndex  = (MaxSize+MinChunk-1)/MinChunk - 1
 )
 
@@ -79,6 +81,7 @@ const (
 	beginSize = indexSize + len(Session{}) + 4 + 1 + 1
 	ackSize   = indexSize + len(Session{}) + 4
 	nackSize  = ackSize + 1
+	doneSize  = ackSize
 )
 
 // Refusal is why a receiver refuses a message, as it stands in a Nack.
@@ -124,7 +127,7 @@ type Message struct {
 	Index   uint32
 	Payload []byte  // of Data: the chunk. After Parse it is part of the input.
 	Session Session // of all but Data
-	Size    uint32  // of Begin: the object's length in bytes, 1 to MaxSize
+	Size    uint32  // of Begin and Done: the object's length in bytes, 1 to MaxSize
 	Chunk   uint8   // of Begin: bytes in every chunk but the last, MinChunk to MaxChunk
 	Every   uint8   // of Begin: acknowledge after so many chunks at the latest, 1 or more
 	Refusal Refusal // of Nack
@@ -152,6 +155,8 @@ func Parse(b []byte) (Message, error) {
 		m.Kind, want = Ack, ackSize
 	case word == wordNack:
 		m.Kind, want = Nack, nackSize
+	case word == wordDone:
+		m.Kind, want = Done, doneSize
 	default:
 		return Message{}, verdict.New(verdict.ChunkMessage, "chunk message", "first word 0x%08x", word)
 	}
@@ -165,6 +170,11 @@ func Parse(b []byte) (Message, error) {
 		m.Size, m.Chunk, m.Every = number, last[0], last[1]
 		if m.Size < 1 || m.Size > MaxSize || m.Chunk < MinChunk || m.Chunk > MaxChunk || m.Every < 1 {
 			return Message{}, verdict.New(verdict.ChunkMessage, "chunk message", "begins %d bytes in chunks of %d, acknowledged every %d", m.Size, m.Chunk, m.Every)
+		}
+		return m, nil
+	case Done:
+		if m.Size = number; number < 1 || number > MaxSize {
+			return Message{}, verdict.New(verdict.ChunkMessage, "chunk message", "done with %d bytes", number)
 		}
 		return m, nil
 	case Nack:
@@ -196,6 +206,9 @@ func (m Message) Append(dst []byte) []byte {
 	case Nack:
 		dst = append(binary.LittleEndian.AppendUint32(dst, wordNack), m.Session[:]...)
 		return append(binary.LittleEndian.AppendUint32(dst, m.Index), byte(m.Refusal))
+	case Done:
+		dst = append(binary.LittleEndian.AppendUint32(dst, wordDone), m.Session[:]...)
+		return binary.LittleEndian.AppendUint32(dst, m.Size)
 	}
 	return dst
 }

@@ -49,6 +49,7 @@ var wire = []struct {
 	{"02000000 c0ffee", Message{Kind: Data, Index: 2, Payload: []byte{0xc0, 0xff, 0xee}}},
 	{"f1ffffff 0102030405060708 c0aa0200 ee08", Message{Kind: Begin, Session: Session{1, 2, 3, 4, 5, 6, 7, 8}, Size: 174784, Chunk: 238, Every: 8}},
 	{"f2ffffff 0102030405060708 df020000", Message{Kind: Ack, Session: Session{1, 2, 3, 4, 5, 6, 7, 8}, Index: 735}},
+	{"f4ffffff 0102030405060708 c0aa0200", Message{Kind: Done, Session: Session{1, 2, 3, 4, 5, 6, 7, 8}, Size: 174784}},
 	{"f3ffffff 0102030405060708 11000000 04", Message{Kind: Nack, Session: Session{1, 2, 3, 4, 5, 6, 7, 8}, Index: 17, Refusal: RefusedOrder}},
 }
 
@@ -86,7 +87,10 @@ func TestParseRefuses(t *testing.T) {
 		"00000000" + strings.Repeat("00", MaxChunk+1): verdict.ChunkLength,
 		"93244912 00":                               verdict.ChunkMessage, // no object has this chunk
 		"f0ffffff 00":                               verdict.ChunkMessage,
-		"f4ffffff 0102030405060708 11000000":        verdict.ChunkMessage,
+		"f5ffffff 0102030405060708 11000000":        verdict.ChunkMessage,
+		"f4ffffff 0102030405060708 00000000":        verdict.ChunkMessage,
+		"f4ffffff 0102030405060708 ffffffff":        verdict.ChunkMessage,
+		"f4ffffff 0102030405060708 c0aa020000":      verdict.ChunkLength,
 		"f1ffffff 0102030405060708 c0aa0200 ee":     verdict.ChunkLength,
 		"f1ffffff 0102030405060708 c0aa0200 ee0800": verdict.ChunkLength,
 		"f1ffffff 0102030405060708 00000000 ee08":   verdict.ChunkMessage, // no bytes

@@ -179,8 +179,8 @@ func (r *Receiver) data(m Message, dst []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// finish acknowledges the last chunk when the object is what it should be, and
-// begins anew when it is not.
+// finish says that all is done when the object is what it should be, and begins
+// anew when it is not.
 func (r *Receiver) finish(dst []byte) ([]byte, error) {
 	if !r.complete {
 		h := sha256.New()
@@ -223,6 +223,9 @@ func (r *Receiver) save(session Session, size, offset uint32) error {
 
 func (r *Receiver) acknowledge(dst []byte) []byte {
 	r.unacknowledged = 0
+	if r.complete {
+		return Message{Kind: Done, Session: r.saved.Session, Size: r.saved.Size}.Append(dst)
+	}
 	return Message{Kind: Ack, Session: r.saved.Session, Index: r.next}.Append(dst)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/otapack/otapack/sign/verdict"
@@ -109,6 +110,7 @@ func (s *Sender) Connect(chunk int) error {
 	s.chunk = uint32(chunk)
 	s.count = chunks(s.size, s.chunk)
 	s.state, s.tries = senderAnnounces, 0
+	s.base, s.next, s.high = 0, 0, 0 // counted in other chunks, perhaps
 	return nil
 }
 
@@ -167,7 +169,7 @@ func (s *Sender) data(now time.Duration, dst []byte) ([]byte, error) {
 	message := len(dst)
 	dst = binary.LittleEndian.AppendUint32(dst, s.next)
 	payload := len(dst)
-	dst = append(dst, make([]byte, n)...)
+	dst = slices.Grow(dst, n)[:payload+n]
 	if got, err := s.object.ReadAt(dst[payload:], int64(from)); got < n {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
@@ -220,7 +222,14 @@ func (s *Sender) Handle(now time.Duration, message []byte) error {
 		return fmt.Errorf("chunk: session %s: %w: %w", s.session, ErrRefused, verdict.New(verdict.ChunkSize, "chunk answer", "no room for %d bytes", s.size))
 	case m.Kind == Nack && m.Refusal == RefusedDigest:
 		return s.restart()
-	case m.Index > s.count, s.state == senderSends && m.Index > s.high:
+	case m.Kind == Done:
+		// Not one that damage has made of something else: it comes as the answer to
+		// Begin or to the last chunk.
+		if m.Size == s.size && (s.state == senderAsks || s.high == s.count) {
+			s.state = senderDone
+		}
+		return nil
+	case m.Index >= s.count, s.state == senderSends && m.Index > s.high:
 		return verdict.New(verdict.ChunkOrder, "chunk answer", "asks for chunk %d, sent were %d of %d", m.Index, s.high, s.count)
 	case s.state == senderAsks:
 		if m.Kind == Nack {
@@ -241,9 +250,6 @@ func (s *Sender) Handle(now time.Duration, message []byte) error {
 	case m.Kind == Nack:
 		s.next = s.base
 		return s.retry()
-	}
-	if s.base == s.count {
-		s.state = senderDone
 	}
 	return nil
 }

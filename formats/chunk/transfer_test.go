@@ -232,15 +232,15 @@ func TestReceiver(t *testing.T) {
 		message any
 		want    string
 	}
-	const silence = ""
+	const silence, done = "", "done 250"
 	for name, steps := range map[string][]step{
-		"in order":          {{begin, ack(0)}, {chunk(0), silence}, {chunk(1), ack(2)}, {chunk(2), ack(3)}, {chunk(2), ack(3)}},
+		"in order":          {{begin, ack(0)}, {chunk(0), silence}, {chunk(1), ack(2)}, {chunk(2), done}, {chunk(2), done}, {begin, done}, {"disconnect", silence}, {begin, done}},
 		"nothing announced": {{chunk(0), nack(0, RefusedSession)}, {chunk(1), silence}, {chunk(0), silence}, {begin, ack(0)}, {chunk(0), silence}},
 		"repeated":          {{begin, ack(0)}, {begin, ack(0)}, {chunk(0), silence}, {begin, ack(1)}, {chunk(0), ack(1)}, {chunk(1), silence}, {chunk(0), silence}},
 		"gap":               {{begin, ack(0)}, {chunk(1), nack(0, RefusedOrder)}, {chunk(2), silence}, {chunk(1), silence}, {chunk(0), silence}, {chunk(2), nack(1, RefusedOrder)}},
 		"gap twice":         {{begin, ack(0)}, {chunk(2), nack(0, RefusedOrder)}, {chunk(1), nack(0, RefusedOrder)}, {chunk(2), silence}},
 		"behind the end":    {{begin, ack(0)}, {Message{Kind: Data, Index: 3, Payload: data[:100]}, nack(0, RefusedOrder)}},
-		"after the end": {{begin, ack(0)}, {chunk(0), silence}, {chunk(1), ack(2)}, {chunk(2), ack(3)},
+		"after the end": {{begin, ack(0)}, {chunk(0), silence}, {chunk(1), ack(2)}, {chunk(2), done},
 			{Message{Kind: Data, Index: 3, Payload: data[:100]}, nack(3, RefusedOrder)}},
 		"short":           {{begin, ack(0)}, {Message{Kind: Data, Payload: data[:99]}, nack(0, RefusedLength)}, {chunk(0), silence}},
 		"long at the end": {{begin, ack(0)}, {chunk(0), silence}, {chunk(1), ack(2)}, {Message{Kind: Data, Index: 2, Payload: data[:100]}, nack(2, RefusedLength)}},
@@ -275,8 +275,15 @@ func TestReceiver(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got = ack(a.Index); a.Kind == Nack {
+				switch a.Kind {
+				case Ack:
+					got = ack(a.Index)
+				case Nack:
 					got = nack(a.Index, a.Refusal)
+				case Done:
+					got = fmt.Sprintf("done %d", a.Size)
+				case Data, Begin:
+					got = "a message of the sender"
 				}
 			}
 			if err != nil || got != s.want {
@@ -311,7 +318,8 @@ func TestSenderIgnores(t *testing.T) {
 	say(Begin, 0)
 	hear(Message{Kind: Ack, Session: Session{1}, Index: 20}, "")
 	hear(Message{Kind: Nack, Session: id, Refusal: RefusedOrder}, "")
-	hear(Message{Kind: Ack, Session: id, Index: 21}, verdict.ChunkOrder)
+	hear(Message{Kind: Ack, Session: id, Index: 20}, verdict.ChunkOrder) // that would be done
+	hear(Message{Kind: Done, Session: id, Size: 1999}, "")
 	hear(Message{Kind: Ack, Session: id, Index: 5}, "")
 	say(Data, 5)
 	say(Data, 6)
@@ -335,6 +343,7 @@ func TestSenderIgnores(t *testing.T) {
 		t.Errorf("beyond the window: % x, %v", out, err)
 	}
 	hear(Message{Kind: Ack, Session: id, Index: 6}, "")
+	hear(Message{Kind: Done, Session: id, Size: 2000}, "") // most was not sent
 	if s.Done() {
 		t.Error("done")
 	}
