@@ -65,7 +65,17 @@ type failure struct {
 	Rotation *release.Rotation `json:"rotation,omitempty"`
 	// Checks is what hsm doctor found.
 	Checks []check `json:"checks,omitempty"`
+	// Result is what a verb found that refuses its input by policy.
+	Result any `json:"result,omitempty"`
 }
+
+// resultError carries what a verb found to the output.
+type resultError struct {
+	error
+	result any
+}
+
+func (e resultError) Unwrap() error { return e.error }
 
 // reportError carries a verification report to the output.
 type reportError struct {
@@ -95,6 +105,9 @@ func (a *app) fail(err error) int {
 		}
 		if d, ok := errors.AsType[doctorError](err); ok {
 			f.Checks = d.checks
+		}
+		if r, ok := errors.AsType[resultError](err); ok {
+			f.Result = r.result
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
@@ -259,6 +272,7 @@ var hints = map[string]string{
 	string(verdict.ImageExceedsBank):       "the image does not fit the device; components.<name>.bank describes another flash layout",
 	string(verdict.ImageOutsideBank):       "link the image for the start of the bank, or describe your flash layout with components.<name>.bank",
 	string(verdict.TransitionNotAllowed):   "test that combination on a device, then list it under allowed-versions, or change install-order",
+	string(verdict.TransferTooLong):        "a larger MTU, a shorter connection interval or a smaller payload makes it faster",
 	string(verdict.PeerTooOld):             "update the peer first (install-order) or raise its version",
 	string(verdict.BaseMissing):            "set components.<name>.base to the address of the binary's first byte",
 	string(verdict.TestKey):                "make keys of your own with otapack key create",

@@ -51,6 +51,7 @@ func TestMain(m *testing.M) {
 //	waitfor FILE                wait until a program in the background has made a file
 //	fault [PLAN]                what follows uses a module with faults, see package p11fault; without a plan it is as before
 //	calls FUNCTION NUMBER       how often a PKCS#11 function was called since the last fault
+//	recipient NAME WORD FILE    replace a word by the id of the key that a component is encrypted to
 //	nosecrets                   no PIN and no private key in stdout, stderr and the files outside .otapack and bench
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -93,6 +94,7 @@ func TestScript(t *testing.T) {
 			"calls":     scriptCalls,
 			"nosecrets": scriptNoSecrets,
 			"unwrap":    scriptUnwrap,
+			"recipient": scriptRecipient,
 		},
 	})
 }

@@ -50,10 +50,12 @@ var layers = []layer{
 	// A device team can port these two without the rest.
 	{pkg: "manifest", own: []string{"sign", "sign/*"}, modules: []string{cbor}},
 	{pkg: "bootloader", own: []string{"manifest", "formats", "formats/*", "formats/payload/*", "sign", "sign/*"}},
+	{pkg: "bootloader/link", own: []string{"formats/chunk", "sign/verdict"}},
 
 	{pkg: "hsm", own: []string{"sign"}, modules: []string{"github.com/ThalesGroup/crypto11", "github.com/miekg/pkcs11"}},
 
 	{pkg: "internal/atomicfile"},
+	{pkg: "internal/census", own: []string{"manifest"}},
 	{pkg: "internal/ceremony", own: []string{"sign", "sign/*"}},
 	{pkg: "internal/guard"},
 	// Factory secrets are made by what the command hands in.
@@ -63,7 +65,7 @@ var layers = []layer{
 	{pkg: "internal/term", modules: []string{"golang.org/x/term"}},
 	// The pipeline is handed signers; it never opens a token and never asks.
 	{pkg: "internal/release", own: []string{
-		"bootloader", "formats", "formats/*", "formats/payload/*", "internal/atomicfile", "internal/config", "manifest", "sign", "sign/*",
+		"bootloader", "formats", "formats/*", "formats/payload/*", "internal/atomicfile", "internal/census", "internal/config", "manifest", "sign", "sign/*",
 	}},
 
 	{pkg: "cmd/otapack", own: []string{"*", "*/*", "*/*/*"}, modules: []string{cobra, "github.com/spf13/pflag", cbor}},

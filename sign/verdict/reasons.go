@@ -216,6 +216,20 @@ const (
 	ManifestNotRecorded  Reason = "manifest-not-in-record" // a manifest other than the one in the release record
 	VersionMismatch      Reason = "version-mismatch"       // manifest and record disagree about the version
 	SequenceMismatch     Reason = "sequence-mismatch"      // manifest and record disagree about the sequence number
+	TransferIncomplete   Reason = "transfer-incomplete"    // simulated transfers that do not arrive
+	TransferTooLong      Reason = "transfer-too-long"      // simulated transfers take longer than the limit
+)
+
+// Chunk protocol: what the two ends of a transfer refuse, see transfer.md.
+const (
+	ChunkMessage  Reason = "chunk-message"  // not a message of the protocol
+	ChunkLength   Reason = "chunk-length"   // a length that the message, or the chunk's place, does not have
+	ChunkChecksum Reason = "chunk-checksum" // CRC-16 of a frame is wrong
+	ChunkOrder    Reason = "chunk-order"    // another chunk has to come first
+	ChunkSession  Reason = "chunk-session"  // no object was announced on this connection
+	ChunkSize     Reason = "chunk-size"     // the object is larger than the room for it
+	ChunkDigest   Reason = "chunk-digest"   // everything arrived and is not the announced object
+	ChunkCursor   Reason = "chunk-cursor"   // a saved cursor that was not written completely
 )
 
 // Bundle: the .ota file, a stored zip of one layout.
