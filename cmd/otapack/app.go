@@ -28,6 +28,8 @@ type app struct {
 	pinFile         string
 	insecurePINFile bool
 	allowFinalTry   bool
+
+	pins map[string][]byte // taken out of the environment, by variable
 }
 
 const defaultConfig = "otapack.yaml"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/otapack/otapack/hsm"
+	"github.com/otapack/otapack/internal/atomicfile"
 	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/internal/term"
 )
@@ -101,7 +103,13 @@ func writeSoftHSMConf(dir string) (path string, err error) {
 	if have, err := os.ReadFile(path); err == nil && string(have) == string(want) {
 		return path, nil
 	}
-	return path, os.WriteFile(path, want, 0o600)
+	// Other runs may read it at this moment.
+	set := atomicfile.NewSet(dir)
+	defer set.Abort() // after Commit it does nothing, before it the first error counts
+	if err := set.Replace(path, want); err != nil {
+		return "", err
+	}
+	return path, set.Commit()
 }
 
 // pinOrigin is where the PIN of a token is: a file, a variable, or neither.
@@ -122,9 +130,9 @@ func (a *app) pinOrigin(cfg *config.Config, t config.Token, uri hsm.URI) pinOrig
 		return pinOrigin{name: "pin-source", file: cfg.Resolve(uri.PINSource)}
 	case os.Getenv(envPINFile) != "":
 		return pinOrigin{name: envPINFile, file: os.Getenv(envPINFile)}
-	case os.Getenv(variable) != "" && t.Name != "":
+	case len(a.pins[variable]) > 0 && t.Name != "":
 		return pinOrigin{name: variable, variable: variable}
-	case os.Getenv(envPIN) != "":
+	case len(a.pins[envPIN]) > 0:
 		return pinOrigin{name: envPIN, variable: envPIN}
 	}
 	return pinOrigin{}
@@ -139,7 +147,7 @@ func (a *app) pinSource(cfg *config.Config, t config.Token, uri hsm.URI) hsm.PIN
 		case origin.file != "":
 			return hsm.ReadPINFile(origin.file, a.insecurePINFile)
 		case origin.variable != "":
-			return pinFromEnv(origin.variable)
+			return hsm.NewPIN(bytes.Clone(a.pins[origin.variable])), nil // the token wipes what it gets
 		case info.PINPad:
 			a.say("token %s: enter the PIN on the PIN pad", info.Label)
 			return hsm.PIN{}, nil
@@ -160,9 +168,25 @@ func (a *app) pinSource(cfg *config.Config, t config.Token, uri hsm.URI) hsm.PIN
 	}
 }
 
-// pinFromEnv takes a PIN out of the environment, so that no child process
-// inherits it.
-func pinFromEnv(variable string) (hsm.PIN, error) {
-	pin := hsm.NewPIN([]byte(os.Getenv(variable)))
-	return pin, os.Unsetenv(variable)
+// takePINs takes all PINs out of the environment, so that no module and no child
+// process finds them there. Several tokens may need the same one.
+func (a *app) takePINs() error {
+	a.pins = map[string][]byte{}
+	for _, entry := range os.Environ() {
+		name, value, _ := strings.Cut(entry, "=")
+		if name != envPIN && !strings.HasPrefix(name, envPIN+"_") || name == envPINFile {
+			continue
+		}
+		a.pins[name] = []byte(value)
+		if err := os.Unsetenv(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) wipePINs() {
+	for _, pin := range a.pins {
+		clear(pin)
+	}
 }
