@@ -65,6 +65,8 @@ type failure struct {
 	Rotation *release.Rotation `json:"rotation,omitempty"`
 	// Checks is what hsm doctor found.
 	Checks []check `json:"checks,omitempty"`
+	// Image is what image verify found.
+	Image *imageVerifyResult `json:"image,omitempty"`
 }
 
 // reportError carries a verification report to the output.
@@ -95,6 +97,9 @@ func (a *app) fail(err error) int {
 		}
 		if d, ok := errors.AsType[doctorError](err); ok {
 			f.Checks = d.checks
+		}
+		if v, ok := errors.AsType[imageVerifyError](err); ok {
+			f.Image = &v.result
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
@@ -246,6 +251,13 @@ var hints = map[string]string{
 	string(verdict.ProductMismatch):        "is this the right otapack.yaml? pass it with --config",
 	string(verdict.VendorMismatch):         "is this the right otapack.yaml? pass it with --config",
 	string(verdict.ComponentsMismatch):     "is this the right otapack.yaml? pass it with --config",
+	string(verdict.EncryptionNotBuiltIn):   "say how the bootloader decrypts: --encryption or --device-key on the command line, mcuboot.encryption in otapack.yaml",
+	string(verdict.ImageMagic):             "an MCUboot image begins with 0x96f3b83d: is this the firmware before it was signed?",
+	string(verdict.HeaderPadding):          "link the firmware with room for the header (CONFIG_ROM_START_OFFSET in Zephyr), or have it put in front: pad-header",
+	string(verdict.ImageExceedsSlot):       "make the image smaller, or describe the bootloader as it was built: mode, sector-size, align and max-sectors decide what is left of a slot",
+	string(verdict.DFURequirement):         "sd-req lists the firmware ids of the SoftDevices that the update is installed beside, 0x00 alone for devices without one; sd-id those for an application beside a new SoftDevice",
+	string(verdict.DFUSignature):           "is this the key that is compiled into the bootloader? otapack key export --as nrf shows it as the bootloader has it",
+	string(verdict.DFUZip):                 "a DFU package is the .zip file that otapack image sign nrfdfu or nrfutil pkg generate writes",
 	string(verdict.BundleNotZip):           "a bundle is the .ota file that otapack release writes",
 	string(verdict.BundleTruncated):        "the file is incomplete: fetch it again",
 	string(verdict.BundleChecksum):         "the file was damaged on the way: fetch it again",
@@ -301,6 +313,8 @@ func hintFor(err error, code string) string {
 		return "a key is never overwritten; name the one to make: otapack provision init master, or transport"
 	case errors.Is(err, errNoProvision):
 		return "docs/provisioning.md has an example of the section"
+	case isImageVerdict(err) && code == string(verdict.RecipientKeyMissing):
+		return "pass the device's private key with --device-key; --primary is for an image as it stands in the primary slot"
 	case isMissingKeyFile(err):
 		return "otapack key create makes signing keys, otapack key recipient a device key for the bench"
 	}
@@ -308,6 +322,8 @@ func hintFor(err error, code string) string {
 }
 
 func isProvisionKey(err error) bool { _, ok := errors.AsType[provisionKeyError](err); return ok }
+
+func isImageVerdict(err error) bool { _, ok := errors.AsType[imageVerifyError](err); return ok }
 
 // isMissingKeyFile tells a missing public key from other missing files.
 func isMissingKeyFile(err error) bool {
