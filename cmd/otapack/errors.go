@@ -253,6 +253,7 @@ var hints = map[string]string{
 	string(verdict.ComponentsMismatch):     "is this the right otapack.yaml? pass it with --config",
 	string(verdict.EncryptionNotBuiltIn):   "say how the bootloader decrypts: --encryption or --device-key on the command line, mcuboot.encryption in otapack.yaml",
 	string(verdict.ImageMagic):             "an MCUboot image begins with 0x96f3b83d: is this the firmware before it was signed?",
+	string(verdict.NoKnownKey):             "the image was signed with other keys: is this the public half of one of them?",
 	string(verdict.HeaderPadding):          "link the firmware with room for the header (CONFIG_ROM_START_OFFSET in Zephyr), or have it put in front: pad-header",
 	string(verdict.ImageExceedsSlot):       "make the image smaller, or describe the bootloader as it was built: mode, sector-size, align and max-sectors decide what is left of a slot",
 	string(verdict.DFURequirement):         "sd-req lists the firmware ids of the SoftDevices that the update is installed beside, 0x00 alone for devices without one; sd-id those for an application beside a new SoftDevice",
@@ -313,6 +314,8 @@ func hintFor(err error, code string) string {
 		return "a key is never overwritten; name the one to make: otapack provision init master, or transport"
 	case errors.Is(err, errNoProvision):
 		return "docs/provisioning.md has an example of the section"
+	case isImageExists(err):
+		return "choose another name, or replace the file with --force"
 	case isImageVerdict(err) && code == string(verdict.RecipientKeyMissing):
 		return "pass the device's private key with --device-key; --primary is for an image as it stands in the primary slot"
 	case isMissingKeyFile(err):
@@ -322,6 +325,8 @@ func hintFor(err error, code string) string {
 }
 
 func isProvisionKey(err error) bool { _, ok := errors.AsType[provisionKeyError](err); return ok }
+
+func isImageExists(err error) bool { _, ok := errors.AsType[imageExists](err); return ok }
 
 func isImageVerdict(err error) bool { _, ok := errors.AsType[imageVerifyError](err); return ok }
 

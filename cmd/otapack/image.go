@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -201,6 +202,28 @@ func readPublicKey(path string) (sign.PublicKey, error) {
 	return key, nil
 }
 
+// imageExists says that an output file is in the way.
+type imageExists struct{ error }
+
+func (e imageExists) Unwrap() error { return e.error }
+
+// checkFree looks for output files before a key signs what could not be written.
+// Without a signature the same bytes may come out, which is no conflict.
+func checkFree(force bool, signers []imageSigner, paths ...string) error {
+	if force || len(signers) == 0 {
+		return nil
+	}
+	for _, path := range paths {
+		if path == "" || path == "-" {
+			continue
+		}
+		if _, err := os.Lstat(path); err == nil {
+			return imageExists{fmt.Errorf("%s: %w", path, fs.ErrExist)}
+		}
+	}
+	return nil
+}
+
 // openSigners opens tokens one after the other, each once. Close is to be called
 // also after an error.
 func (a *app) openSigners(ctx context.Context, from []imageSigner) (signers map[sign.KeyID]sign.Signer, closeAll func(), err error) {
@@ -311,7 +334,11 @@ func writeImageFiles(files []imageFile, force bool) error {
 			return err
 		}
 	}
-	return set.Commit()
+	err := set.Commit()
+	if errors.Is(err, atomicfile.ErrExists) {
+		return imageExists{err}
+	}
+	return err
 }
 
 // refused says what a bootloader would refuse as a rule that the command line

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -294,6 +295,9 @@ func (a *app) imageSignMCUboot(ctx context.Context, f imageSignMCUboot, in, out 
 		return refused(err)
 	}
 	defer draft.Wipe()
+	if err := checkFree(f.force, signers, out, f.signers.publicOut); err != nil {
+		return err
+	}
 	open, closeAll, err := a.openSigners(ctx, signers)
 	defer closeAll()
 	if err != nil {
@@ -819,6 +823,12 @@ func (a *app) imageEncrypt(ctx context.Context, f imageEncrypt, path string) err
 		return err
 	}
 	r := imageResult{Schema: "otapack.image-encrypt/1", Format: "mcuboot"}
+	for _, name := range names { // no two runs write the same bytes
+		path := filepath.Join(f.output, name+".bin")
+		if _, err := os.Lstat(path); err == nil && !f.force {
+			return imageExists{fmt.Errorf("%s: %w", path, fs.ErrExist)}
+		}
+	}
 	set := atomicfile.NewSet(f.output)
 	defer set.Abort() // nothing is left after Commit
 	for i, to := range recipients {

@@ -265,6 +265,9 @@ func (a *app) imageSignNRFDFU(ctx context.Context, f imageSignNRFDFU, out string
 		a.say("warning: %s", w)
 		r.Warnings = append(r.Warnings, w.String())
 	}
+	if err := checkFree(f.force, signers, out, f.signers.publicOut); err != nil {
+		return err
+	}
 	open, closeAll, err := a.openSigners(ctx, signers)
 	defer closeAll()
 	if err != nil {

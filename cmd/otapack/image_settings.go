@@ -105,6 +105,9 @@ func (a *app) imageSettings(ctx context.Context, f imageSettings, out string) er
 	if _, err := nrfdfu.SettingsImage(make([]byte, nrfdfu.SettingsSizeV1), address, backup); err != nil {
 		return refused(err)
 	}
+	if err := checkFree(f.force, signers, out, f.signers.publicOut); err != nil {
+		return err
+	}
 	var signatures []sign.Signature
 	if len(requests) > 0 {
 		open, closeAll, err := a.openSigners(ctx, signers)

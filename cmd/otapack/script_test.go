@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 //	unwrap FILE KEY ...         do what a factory does with a record (see scriptUnwrap)
 //	foreign FILE TO             copy a module, for another machine
 //	waitfor FILE                wait until a program in the background has made a file
+//	vector, golden, ...         files of testvectors (see imageScriptCommands)
 //	nosecrets                   no PIN and no private key in stdout, stderr and the files outside .otapack and bench
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -73,7 +74,7 @@ func TestScript(t *testing.T) {
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: withImageCommands(map[string]func(*testscript.TestScript, bool, []string){
 			"project":   scriptProject,
 			"softhsm":   scriptSoftHSM,
 			"exits":     scriptExits,
@@ -89,7 +90,7 @@ func TestScript(t *testing.T) {
 			"waitfor":   scriptWaitFor,
 			"nosecrets": scriptNoSecrets,
 			"unwrap":    scriptUnwrap,
-		},
+		}),
 	})
 }
 
