@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -24,6 +25,7 @@ import (
 //	pubkey NAME FILE    the public half of a key in testvectors/mcuboot
 //	dfu NAME FILE       a package of testvectors/nrfdfu/verdicts.json
 //	dfusame FILE FILE   compare two packages but for their signatures
+//	samehex FILE FILE   compare the content of two Intel HEX files
 func imageScriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	writes := func(usage string, content func(name string) ([]byte, error)) func(*testscript.TestScript, bool, []string) {
 		return func(ts *testscript.TestScript, neg bool, args []string) {
@@ -40,6 +42,7 @@ func imageScriptCommands() map[string]func(*testscript.TestScript, bool, []strin
 		"pubkey":  writes("pubkey NAME FILE", publicPEM),
 		"dfu":     writes("dfu NAME FILE", goldenPackage),
 		"dfusame": scriptDFUSame,
+		"samehex": scriptSameHex,
 	}
 }
 
@@ -149,6 +152,23 @@ func scriptDFUSame(ts *testscript.TestScript, neg bool, args []string) {
 				clear(v.Bytes)
 			}
 			texts[i] += fmt.Sprintf("%s %x %x\n", image.Kind, packet.Encode(), image.Firmware)
+		}
+	}
+	if texts[0] != texts[1] {
+		ts.Fatalf("%s and %s differ:\n%.2000s\n%.2000s", args[0], args[1], texts[0], texts[1])
+	}
+}
+
+// scriptSameHex compares what two Intel HEX files place where: other writers end
+// lines and break records differently.
+func scriptSameHex(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, "samehex FILE FILE", 2, 2)
+	var texts [2]string
+	for i, name := range args {
+		image, _, err := firmware.Load(strings.NewReader(ts.ReadFile(name)), firmware.Options{})
+		ts.Check(err)
+		for _, s := range image.Segments() {
+			texts[i] += fmt.Sprintf("0x%x: %x\n", s.Addr, s.Data)
 		}
 	}
 	if texts[0] != texts[1] {
