@@ -259,7 +259,7 @@ var hints = map[string]string{
 	string(verdict.DFURequirement):         "sd-req lists the firmware ids of the SoftDevices that the update is installed beside, 0x00 alone for devices without one; sd-id those for an application beside a new SoftDevice",
 	string(verdict.DFUSignature):           "is this the key that is compiled into the bootloader? otapack key export --as nrf shows it as the bootloader has it",
 	string(verdict.DFUZip):                 "a DFU package is the .zip file that otapack image sign nrfdfu or nrfutil pkg generate writes",
-	string(verdict.BundleNotZip):           "a bundle is the .ota file that otapack release writes",
+	string(verdict.BundleNotZip):           "a bundle is the .ota file that otapack release writes; otapack image verify is for single images",
 	string(verdict.BundleEntryOrder):       "a bundle is the .ota file that otapack release writes; otapack image inspect and image verify are for nRF5 DFU packages",
 	string(verdict.BundleNotStored):        "a bundle is the .ota file that otapack release writes; otapack image inspect and image verify are for nRF5 DFU packages",
 	string(verdict.BundleNonCanonical):     "a bundle is the .ota file that otapack release writes; otapack image inspect and image verify are for nRF5 DFU packages",

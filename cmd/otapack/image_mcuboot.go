@@ -540,6 +540,8 @@ type imageVerifyMCUboot struct {
 	deviceKey string
 	counter   *uint64
 	installed string
+	replaced  *uint64 // security counter of the installed image
+	address   *uint64 // of the slot
 	primary   bool
 	unsigned  bool
 }
@@ -563,7 +565,11 @@ stands in the primary slot, where the payload is in the clear.`,
 	f.StringArrayVarP(&o.keys, "key", "k", nil, "public key `file` that is compiled into the bootloader (repeatable)")
 	f.StringVar(&o.deviceKey, "device-key", "", "`file` with the private key that the device decrypts with")
 	numberFlag(f, &o.counter, "stored-counter", "", math.MaxUint32, "security `counter` that the device has stored")
-	f.StringVar(&o.installed, "installed-version", "", "`version` of the installed image")
+	f.StringVar(&o.installed, "installed-version", "", "`version` of the installed image, for --downgrade version (the default with this flag)")
+	numberFlag(f, &o.replaced, "installed-counter", "", math.MaxUint32, "security `counter` of the installed image, for --downgrade security-counter")
+	numberFlag(f, &o.address, "slot-address", "", math.MaxUint32, "`address` of the slot in flash, for images that are linked for one")
+	f.StringVar(&o.Vendor, "vid", "", "vendor identifier that the bootloader demands: UUID or `text`")
+	f.StringVar(&o.Class, "cid", "", "class identifier that the bootloader demands: UUID or `text`")
 	f.BoolVar(&o.primary, "primary", false, "check as in the primary slot")
 	f.BoolVar(&o.unsigned, "unsigned", false, "the bootloader verifies no signatures (MCUBOOT_SIGN_NONE)")
 	o.target(f)
@@ -585,6 +591,7 @@ type imageVerifyResult struct {
 
 // imageCheck is one check of a vendor's bootloader.
 type imageCheck struct {
+	Image  string         `json:"image,omitempty"` // of several in a package
 	Step   string         `json:"step"`
 	Status string         `json:"status"`
 	Reason verdict.Reason `json:"reason,omitempty"`
@@ -607,19 +614,8 @@ func (a *app) imageVerifyMCUboot(ctx context.Context, f imageVerifyMCUboot, path
 	if err != nil {
 		return err
 	}
-	if f.primary {
-		t.Slot = mcuboot.Primary
-	}
-	if f.counter != nil {
-		n := uint32(*f.counter)
-		t.Rollback = &n
-	}
-	if f.installed != "" {
-		v, err := mcuboot.ParseVersion(f.installed)
-		if err != nil {
-			return usagef("--installed-version: %w", err)
-		}
-		t.Installed = &mcuboot.Installed{Version: v}
+	if err := f.state(&t); err != nil {
+		return err
 	}
 	if f.deviceKey != "" {
 		if t.DeviceKey, err = readImageKey(f.deviceKey); err != nil {
@@ -651,6 +647,56 @@ func (a *app) imageVerifyMCUboot(ctx context.Context, f imageVerifyMCUboot, path
 		}
 	}
 	return a.imageVerdict(path, r, err)
+}
+
+// state is what the flags say of the device that the image comes to.
+func (f *imageVerifyMCUboot) state(t *mcuboot.Target) error {
+	if f.primary {
+		t.Slot = mcuboot.Primary
+	}
+	t.SlotAddress = word(f.address)
+	if f.counter != nil {
+		t.Rollback = word(f.counter)
+	}
+	if f.installed != "" || f.replaced != nil {
+		t.Installed = &mcuboot.Installed{Counter: word(f.replaced)}
+	}
+	var err error
+	if f.installed != "" {
+		if t.Installed.Version, err = mcuboot.ParseVersion(f.installed); err != nil {
+			return usagef("--installed-version: %w", err)
+		}
+		if f.Downgrade == "" && f.replaced == nil {
+			t.Downgrade = mcuboot.ByVersion
+		}
+	}
+	if f.replaced != nil && f.Downgrade == "" {
+		t.Downgrade = mcuboot.ByCounter
+	}
+	var vendor mcuboot.UUID
+	if f.Vendor != "" {
+		if vendor, err = mcuboot.VendorUUID(f.Vendor); err != nil {
+			return usagef("--vid: %w", err)
+		}
+		t.Vendor = &vendor
+	}
+	if f.Class != "" {
+		class, err := mcuboot.ClassUUID(vendor, f.Class)
+		if err != nil {
+			return usagef("--cid: %w", err)
+		}
+		t.Class = &class
+	}
+	return nil
+}
+
+// word is a flag's number where 32 bits are wanted; the flag has checked the range.
+func word(n *uint64) *uint32 {
+	if n == nil {
+		return nil
+	}
+	w := uint32(*n)
+	return &w
 }
 
 // readImageKeys reads the keys that are compiled into a bootloader.
@@ -732,7 +778,7 @@ func checksTable(checks []imageCheck) string {
 		if detail != "" {
 			detail = "\t" + detail
 		}
-		fmt.Fprintf(w, "%s\t%s%s\n", c.Step, c.Status, detail)
+		fmt.Fprintf(w, "%s\t%s%s\n", strings.TrimSpace(c.Image+" "+c.Step), c.Status, detail)
 	}
 	if w.Flush() != nil {
 		return "" // a strings.Builder does not fail
@@ -780,7 +826,7 @@ that one signature serves all of them and no token is needed here. With --key th
 signature is checked first.
 
 --to takes public keys in PEM files, or folders of them; files are called after
-the keys. All of them are written or none.`,
+the keys. All of them are written or none; --force replaces them one by one.`,
 		Example: "  otapack image encrypt --to keys/devices -k fw.pub.pem -o out app.clear.bin",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.imageEncrypt(cmd.Context(), o, args[0]) },

@@ -309,6 +309,7 @@ type imageVerifyNRFDFU struct {
 	sdk                           int
 	hwVersion                     *uint64
 	softDevice                    string
+	softDeviceEnd                 *uint64
 	serial                        bool
 	debug                         bool
 	appVersion, bootloaderVersion *uint64
@@ -340,6 +341,7 @@ and what a phone is told: "error 5" is INVALID_OBJECT.`,
 	f.IntVar(&o.sdk, "sdk", 15, "`generation` of the nRF5 SDK of the bootloader: 15, 16 or 17")
 	numberFlag(f, &o.hwVersion, "hw-version", "", math.MaxUint32, "hardware `version` of the device")
 	f.StringVar(&o.softDevice, "softdevice", "", "installed SoftDevice: its firmware `id`, or a name like \"s140 7.2.0\"; left out for none")
+	numberFlag(f, &o.softDeviceEnd, "softdevice-end", "", math.MaxUint32, "`address` behind the installed SoftDevice, where otapack does not know its id")
 	f.BoolVar(&o.serial, "serial", false, "the bootloader works over a serial line and not over BLE")
 	f.BoolVar(&o.debug, "debug-bootloader", false, "the bootloader is a debug build, which checks no versions of debug packages")
 	numberFlag(f, &o.appVersion, "application-version", "", math.MaxUint32, "`version` of the installed application")
@@ -386,7 +388,7 @@ func (f *imageVerifyNRFDFU) device() (nrfdfu.Device, error) {
 		}
 	}
 	if f.softDevice != "" {
-		s, err := softDevice(f.softDevice)
+		s, err := softDevice(f.softDevice, f.softDeviceEnd)
 		if err != nil {
 			return d, err
 		}
@@ -397,13 +399,18 @@ func (f *imageVerifyNRFDFU) device() (nrfdfu.Device, error) {
 	return d, err
 }
 
-// softDevice finds one by name or firmware id.
-func softDevice(name string) (nrfdfu.SoftDevice, error) {
+// softDevice finds one by name or firmware id, or makes one of its id and end.
+func softDevice(name string, end *uint64) (nrfdfu.SoftDevice, error) {
 	if id, err := parseNumber(name, math.MaxUint16); err == nil {
 		all := nrfdfu.SoftDevices()
-		if i := slices.IndexFunc(all, func(s nrfdfu.SoftDevice) bool { return uint64(s.FWID) == id }); i >= 0 {
-			return all[i], nil
+		i := slices.IndexFunc(all, func(s nrfdfu.SoftDevice) bool { return uint64(s.FWID) == id })
+		switch {
+		case end != nil:
+			return nrfdfu.SoftDevice{FWID: uint16(id), End: uint32(*end)}, nil
+		case i < 0:
+			return nrfdfu.SoftDevice{}, usagef("--softdevice 0x%04x is none that otapack knows: say where it ends with --softdevice-end", id)
 		}
+		return all[i], nil
 	}
 	s, err := nrfdfu.SoftDeviceByName(name)
 	if err != nil {
@@ -433,7 +440,7 @@ func (a *app) imageVerifyNRFDFU(f imageVerifyNRFDFU, path string) error {
 	for _, c := range trace {
 		check := imageCheck{Step: string(c.Step), Status: string(c.Status), Reason: c.Reason, Detail: c.Detail}
 		if len(pkg.Images) > 1 {
-			check.Step = string(c.Image) + " " + check.Step
+			check.Image = string(c.Image)
 		}
 		if c.Result != nil {
 			check.Result = c.Result.String()
