@@ -62,13 +62,17 @@ func (m *mcubootFlags) target(f *pflag.FlagSet) {
 	f.StringVar(&m.Encryption, "encryption", "", "key `exchange` that the bootloader decrypts with: ecies-p256, ecies-x25519 or ecies-x25519-sha512")
 	numberFlag(f, &m.AESBits, "encrypt-keylen", "", 256, "AES key length in `bits`: 128 or 256")
 	boolFlag(f, &m.SaveEncTLV, "save-enctlv", "the bootloader keeps encryption TLVs in the trailer (BOOT_SWAP_SAVE_ENCTLV)")
-	f.StringVar(&m.keyFormat, "public-key-format", "hash", "how the image names its key: hash or full")
+	f.StringVar(&m.keyFormat, "public-key-format", "hash", "`how` the image names its key: hash or full")
 	f.BoolVar(&m.pure, "pure", false, "Ed25519 over the image and not over its hash")
 	f.StringVar(&m.sha, "sha", "auto", "image `hash`: auto, 256, 384 or 512")
 	f.StringVar(&m.hmacSHA, "hmac-sha", "auto", "`hash` of an X25519 key exchange: auto, 256 or 512")
+	f.BoolVar(&m.allowAnyTLV, "no-allow-list", false, "the bootloader takes unknown TLVs (built without MCUBOOT_USE_TLV_ALLOW_LIST)")
+}
+
+// rules defines the flags about what an image is compared with.
+func (m *mcubootFlags) rules(f *pflag.FlagSet) {
 	numberFlag(f, &m.Image, "image", "", 255, "`number` of the image, from 0")
 	numberFlag(f, &m.Images, "images", "", 256, "`number` of images of the bootloader")
-	f.BoolVar(&m.allowAnyTLV, "no-allow-list", false, "the bootloader takes unknown TLVs (built without MCUBOOT_USE_TLV_ALLOW_LIST)")
 	boolFlag(f, &m.Rollback, "rollback-protection", "the bootloader demands a security counter (MCUBOOT_HW_ROLLBACK_PROT)")
 	f.StringVar(&m.Downgrade, "downgrade", "", "`what` the bootloader compares with the installed image: allow, version or security-counter")
 }
@@ -240,6 +244,7 @@ what this very bootloader leaves of the slot.`,
 	f.StringVarP(&o.version, "version", "v", "", "`version` of the image, major.minor.revision+build")
 	f.StringVarP(&o.counter, "security-counter", "s", "", "security `counter`: a number, or auto to make it of the version")
 	o.target(f)
+	o.rules(f)
 	numberFlag(f, &o.HeaderSize, "header-size", "H", math.MaxUint16, "`bytes` that the header takes, 32 to 65535")
 	f.BoolVar(&o.padHeader, "pad-header", false, "put the header in front: the firmware has no room for it at its beginning")
 	o.padding(f)
@@ -573,6 +578,7 @@ stands in the primary slot, where the payload is in the clear.`,
 	f.BoolVar(&o.primary, "primary", false, "check as in the primary slot")
 	f.BoolVar(&o.unsigned, "unsigned", false, "the bootloader verifies no signatures (MCUBOOT_SIGN_NONE)")
 	o.target(f)
+	o.rules(f)
 	return c
 }
 
