@@ -76,7 +76,7 @@ func (s *imageSigners) given() bool { return len(s.keys) > 0 || s.throwaway != "
 
 // imageSigner is one of them, resolved as far as it goes without a token.
 type imageSigner struct {
-	name   string
+	name   string // in front of errors that do not name the key themselves
 	public sign.PublicKey
 	made   sign.Signer // a throwaway key; the others are on a token
 	uri    hsm.URI
@@ -134,7 +134,7 @@ func throwawaySigner(s imageSigners) ([]imageSigner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []imageSigner{{name: "throwaway", public: made.Public(), made: made}}, nil
+	return []imageSigner{{public: made.Public(), made: made}}, nil
 }
 
 func (a *app) aliasSigner(alias string) (imageSigner, error) {
@@ -155,9 +155,9 @@ func (a *app) aliasSigner(alias string) (imageSigner, error) {
 		return imageSigner{}, err
 	}
 	return imageSigner{
-		name: alias, public: public, uri: uri, token: k.Token,
+		name: "key " + alias + ": ", public: public, uri: uri, token: k.Token,
 		open: func(ctx context.Context) (*hsm.Token, error) { return a.openToken(ctx, cfg, k.Token, true) },
-	}, nil
+	}, fitForToken(alias, public)
 }
 
 func (a *app) uriSigner(uri hsm.URI, file, module string) (imageSigner, error) {
@@ -180,14 +180,22 @@ func (a *app) uriSigner(uri hsm.URI, file, module string) (imageSigner, error) {
 	}
 	token := hsm.URI{Token: uri.Token, Serial: uri.Serial, Model: uri.Model, Manufacturer: uri.Manufacturer}
 	return imageSigner{
-		name: uri.String(), public: public, uri: uri, token: module + " " + token.String(),
+		public: public, uri: uri, token: module + " " + token.String(),
 		open: func(ctx context.Context) (*hsm.Token, error) {
 			if err := useDevToken(cfg); err != nil {
 				return nil, err
 			}
 			return hsm.Open(ctx, hsm.Options{Module: module, Token: uri, AllowFinalTry: a.allowFinalTry, PIN: a.pinSource(cfg, config.Token{}, uri)})
 		},
-	}, nil
+	}, fitForToken(uri.String(), public)
+}
+
+// fitForToken refuses keys that no token signs with here.
+func fitForToken(name string, public sign.PublicKey) error {
+	if public.Algorithm() == sign.Ed25519 {
+		return fmt.Errorf("key %s: an Ed25519 key; with a key in a token, otapack signs for P-256 and P-384 only: %w", name, hsm.ErrKeyUnfit)
+	}
+	return nil
 }
 
 func readPublicKey(path string) (sign.PublicKey, error) {
@@ -247,11 +255,11 @@ func (a *app) openSigners(ctx context.Context, from []imageSigner) (signers map[
 				tokens[s.token] = t
 			}
 			if signer, err = t.Signer(ctx, s.uri, s.public); err != nil {
-				return nil, closeAll, fmt.Errorf("key %s: %w", s.name, err)
+				return nil, closeAll, fmt.Errorf("%s%w", s.name, err)
 			}
 		}
 		if signers[s.public.ID()], err = sign.Checked(signer, s.public); err != nil {
-			return nil, closeAll, fmt.Errorf("key %s: %w", s.name, err)
+			return nil, closeAll, fmt.Errorf("%s%w", s.name, err)
 		}
 	}
 	return signers, closeAll, nil
