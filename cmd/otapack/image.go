@@ -295,6 +295,9 @@ func (a *app) writeImage(r imageResult, path string, data []byte, force bool, s 
 		files = nil
 		r.Data = data
 	}
+	if s.publicOut != "" && filepath.Clean(s.publicOut) == filepath.Clean(path) {
+		return usagef("--public-out is the image's file")
+	}
 	if s.publicOut != "" {
 		files = append(files, imageFile{s.publicOut, signers[0].public.PEM()})
 	}

@@ -115,6 +115,15 @@ func (p *imageParts) parts(debug bool) (app, sd, bl *nrfdfu.Part, err error) {
 	return app, sd, bl, nil
 }
 
+// dropped warns of bytes that an update does not bring. Of a SoftDevice they are
+// the master boot record, and of a bootloader its UICR words, as a rule.
+func (p *imageParts) dropped(app *nrfdfu.Part) []string {
+	if app == nil || app.Firmware.Dropped == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s: %d bytes are left out: an update writes neither the master boot record nor UICR", p.application, app.Firmware.Dropped)}
+}
+
 func (p *imageParts) applicationVersion(debug bool) (uint32, error) {
 	switch {
 	case p.appVersion != nil && p.appVersionText != "":
@@ -261,9 +270,12 @@ func (a *app) imageSignNRFDFU(ctx context.Context, f imageSignNRFDFU, out string
 		return refused(err)
 	}
 	r := imageResult{Schema: "otapack.image-sign/1", Format: "nrfdfu"}
+	r.Warnings = f.dropped(o.Application)
 	for _, w := range boot.Warnings() {
-		a.say("warning: %s", w)
 		r.Warnings = append(r.Warnings, w.String())
+	}
+	for _, w := range r.Warnings {
+		a.say("warning: %s", w)
 	}
 	if err := checkFree(f.force, signers, out, f.signers.publicOut); err != nil {
 		return err

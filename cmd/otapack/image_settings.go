@@ -96,6 +96,10 @@ func (a *app) imageSettings(ctx context.Context, f imageSettings, out string) er
 		}
 		return refused(err)
 	}
+	warnings := f.dropped(app)
+	for _, w := range warnings {
+		a.say("warning: %s", w)
+	}
 	requests := draft.Requests()
 	if len(requests) == 0 && len(signers) > 0 {
 		a.say("warning: the key signs nothing: no boot validation is ecdsa")
@@ -139,7 +143,7 @@ func (a *app) imageSettings(ctx context.Context, f imageSettings, out string) er
 		return err
 	}
 	a.say("settings page at 0x%x, version %d, %s", address, f.version, countOf(len(signatures), "signature"))
-	r := imageResult{Schema: "otapack.image-settings/1", Format: "nrfdfu"}
+	r := imageResult{Schema: "otapack.image-settings/1", Format: "nrfdfu", Warnings: warnings}
 	r.signedBy(signers)
 	return a.writeImage(r, out, text.Bytes(), f.force, f.signers, signers)
 }
