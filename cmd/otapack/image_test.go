@@ -24,6 +24,8 @@ import (
 	"github.com/otapack/otapack/formats"
 	"github.com/otapack/otapack/formats/firmware"
 	"github.com/otapack/otapack/formats/mcuboot"
+	"github.com/otapack/otapack/formats/nrfdfu"
+	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/verdict"
 	"github.com/otapack/otapack/testvectors"
 )
@@ -454,6 +456,70 @@ func TestImageVerifyCompressed(t *testing.T) {
 	code, _, stderr := runIn(t, "image", "verify", "mcuboot", "-k", "keys/p256.pub.pem", "lzma2.bin")
 	if code != exitVerify || !strings.Contains(stderr, "("+string(verdict.CompressionNotBuiltIn)+")") {
 		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+// TestImageChecks is for what no token and no firmware brings about: finished files
+// that their bootloader refuses. None may be written.
+func TestImageChecks(t *testing.T) {
+	signer, err := sign.Throwaway(sign.ESP256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := sign.Throwaway(sign.ESP256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := mcuboot.Options{
+		Target: mcuboot.Target{Signature: mcuboot.ECDSAP256, Encryption: mcuboot.ECIESP256}, HeaderSize: 32, PadHeader: true, Keys: []sign.PublicKey{signer.Public()},
+	}
+	draft, err := mcuboot.Build([]byte("firmware"), o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signatures, err := sign.Answer(t.Context(), draft.Requests(), map[sign.KeyID]sign.Signer{signer.Public().ID(): signer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := draft.Sign(signatures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkSigned(t.Context(), signed, o); err != nil {
+		t.Error(err)
+	}
+	o.Keys = append(o.Keys, other.Public()) // each has to verify it alone
+	if err := checkSigned(t.Context(), signed, o); verdict.Of(err) != verdict.NoKnownKey {
+		t.Errorf("another key: %v", err)
+	}
+
+	app, err := nrfdfu.FromBin([]byte("firmware"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	so := nrfdfu.SettingsOptions{Version: 2, Application: &nrfdfu.Part{Firmware: app}, SoftDevice: &nrfdfu.Part{Firmware: app}}
+	settingsDraft, err := nrfdfu.PrepareSettings(so)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, err := settingsDraft.Settings(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkSettings(settings, so); err != nil {
+		t.Error(err)
+	}
+	changed, err := nrfdfu.FromBin([]byte("Firmware"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []nrfdfu.SettingsOptions{
+		{Version: 2, Application: &nrfdfu.Part{Firmware: changed}, SoftDevice: so.SoftDevice},
+		{Version: 2, Application: so.Application, SoftDevice: &nrfdfu.Part{Firmware: changed}},
+	} {
+		if err := checkSettings(settings, bad); verdict.Of(err) == "" {
+			t.Errorf("other firmware: %v", err)
+		}
 	}
 }
 

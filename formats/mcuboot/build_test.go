@@ -736,13 +736,16 @@ func TestModeUnknown(t *testing.T) {
 			t.Errorf("%s: another trailer", name)
 		}
 	}
-	// 128 sectors of three writes of 4 bytes, four fields of 8, magic of 16: 1584 bytes.
-	o := mcuboot.Options{Target: mcuboot.Target{Signature: mcuboot.HashOnly, SlotSize: 0x4000, WriteSize: 4}, HeaderSize: 32, PadHeader: true}
-	room := 0x4000 - 1584 - 32 - 4 - 36
-	if _, err := mcuboot.Build(make([]byte, room), o, nil); err != nil {
-		t.Error(err)
-	}
-	if _, err := mcuboot.Build(make([]byte, room+1), o, nil); verdict.Of(err) != verdict.ImageExceedsSlot {
-		t.Error(err)
+	// 128 sectors of three writes, four fields of 8, magic of 16; header, TLV info and
+	// hash. Without a write size it is imgtool's 1.
+	for writeSize, trailer := range map[uint32]int{0: 432, 1: 432, 4: 1584} {
+		o := mcuboot.Options{Target: mcuboot.Target{Signature: mcuboot.HashOnly, SlotSize: 0x4000, WriteSize: writeSize}, HeaderSize: 32, PadHeader: true}
+		room := 0x4000 - trailer - 32 - 4 - 36
+		if _, err := mcuboot.Build(make([]byte, room), o, nil); err != nil {
+			t.Error(err)
+		}
+		if _, err := mcuboot.Build(make([]byte, room+1), o, nil); verdict.Of(err) != verdict.ImageExceedsSlot {
+			t.Errorf("write size %d: %v", writeSize, err)
+		}
 	}
 }
