@@ -356,7 +356,11 @@ func writeImageFiles(files []imageFile, force bool) error {
 // breaks: nothing was signed yet.
 func refused(err error) error {
 	if refusal, ok := errors.AsType[*verdict.Error](err); ok {
-		return &release.PolicyError{Findings: []release.Finding{{Reason: refusal.Reason, Object: refusal.Object, Detail: refusal.Detail}}}
+		detail := refusal.Detail
+		if detail == "" && refusal.Err != nil {
+			detail = refusal.Err.Error()
+		}
+		return &release.PolicyError{Findings: []release.Finding{{Reason: refusal.Reason, Object: refusal.Object, Detail: detail}}}
 	}
 	if errors.Is(err, mcuboot.ErrTarget) || errors.Is(err, nrfdfu.ErrOptions) {
 		return usageError{err}
