@@ -33,9 +33,10 @@ var (
 
 // TestPagesForOtherTools holds docs/from-imgtool.md and docs/from-nrfutil.md
 // against the command: each option of the other tool has a row, each flag of
-// otapack in a row belongs to the verb of its section, and each command line in an
-// example can be parsed.
+// otapack in a row belongs to the verb of its section, each key to otapack.yaml, and
+// each command line in an example can be parsed.
 func TestPagesForOtherTools(t *testing.T) {
+	project := configSource(t)
 	for page, options := range map[string][]string{"from-imgtool.md": imgtoolOptions, "from-nrfutil.md": nrfutilOptions} {
 		data, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
 		if err != nil {
@@ -65,6 +66,16 @@ func TestPagesForOtherTools(t *testing.T) {
 			for _, m := range codeSpan.FindAllStringSubmatch(cells[1], -1) {
 				seen[strings.TrimLeft(flagWord.FindString(m[1]), "-")] = true
 			}
+			if len(cells) > 5 {
+				for _, m := range codeSpan.FindAllStringSubmatch(cells[3], -1) {
+					key, _, _ := strings.Cut(m[1], ":")
+					for part := range strings.SplitSeq(key, ".") {
+						if !strings.Contains(project, `"`+part+`":`) {
+							t.Errorf("%s: otapack.yaml has no %s", page, m[1])
+						}
+					}
+				}
+			}
 			for _, m := range codeSpan.FindAllStringSubmatch(cells[2], -1) {
 				name := flagWord.FindString(m[1])
 				if name == "" {
@@ -85,6 +96,27 @@ func TestPagesForOtherTools(t *testing.T) {
 			t.Errorf("%s: %d rows, %d flags, %d command lines", page, rows, flags, lines)
 		}
 	}
+}
+
+// configSource is the text of package config, in which every key of otapack.yaml
+// stands in quotes, with a colon behind it.
+func configSource(t *testing.T) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", "internal", "config", "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files: %v", len(files), err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(file, "_test.go") {
+			all.Write(data)
+		}
+	}
+	return all.String()
 }
 
 func findVerb(t *testing.T, root *cobra.Command, words []string) *cobra.Command {
