@@ -96,6 +96,9 @@ func (a *app) resolveSigners(s imageSigners) ([]imageSigner, error) {
 	var signers []imageSigner
 	for _, key := range s.keys {
 		if !strings.HasPrefix(strings.ToLower(key), "pkcs11:") {
+			if strings.ContainsAny(key, `./\`) { // no alias has these
+				return nil, usagef("--key %s looks like a file, and is an alias or a PKCS#11 URI: keys that sign are in a token; --throwaway-key makes one for development", key)
+			}
 			signer, err := a.aliasSigner(key)
 			if err != nil {
 				return nil, err
