@@ -65,7 +65,7 @@ type failure struct {
 	Rotation *release.Rotation `json:"rotation,omitempty"`
 	// Checks is what hsm doctor found.
 	Checks []check `json:"checks,omitempty"`
-	// Result is what a verb found that refuses its input by policy.
+	// Result is what another verb found that refuses its input.
 	Result any `json:"result,omitempty"`
 }
 
@@ -108,6 +108,9 @@ func (a *app) fail(err error) int {
 		}
 		if r, ok := errors.AsType[resultError](err); ok {
 			f.Result = r.result
+		}
+		if v, ok := errors.AsType[imageVerifyError](err); ok {
+			f.Result = v.result
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
@@ -266,7 +269,18 @@ var hints = map[string]string{
 	string(verdict.ProductMismatch):        "is this the right otapack.yaml? pass it with --config",
 	string(verdict.VendorMismatch):         "is this the right otapack.yaml? pass it with --config",
 	string(verdict.ComponentsMismatch):     "is this the right otapack.yaml? pass it with --config",
-	string(verdict.BundleNotZip):           "a bundle is the .ota file that otapack release writes",
+	string(verdict.EncryptionNotBuiltIn):   "say how the bootloader decrypts: --encryption or --device-key on the command line, mcuboot.encryption in otapack.yaml",
+	string(verdict.ImageMagic):             "an MCUboot image begins with 0x96f3b83d: is this the firmware before it was signed?",
+	string(verdict.NoKnownKey):             "the image was signed with other keys: is this the public half of one of them?",
+	string(verdict.HeaderPadding):          "link the firmware with room for the header (CONFIG_ROM_START_OFFSET in Zephyr), or have it put in front: pad-header",
+	string(verdict.ImageExceedsSlot):       "make the image smaller, or describe the bootloader as it was built: mode, sector-size, align and max-sectors decide what is left of a slot",
+	string(verdict.DFURequirement):         "sd-req lists the firmware ids of the SoftDevices that the update is installed beside, 0x00 alone for devices without one; sd-id those for an application beside a new SoftDevice",
+	string(verdict.DFUSignature):           "is this the key that is compiled into the bootloader? otapack key export --as nrf shows it as the bootloader has it",
+	string(verdict.DFUZip):                 "a DFU package is the .zip file that otapack image sign nrfdfu or nrfutil pkg generate writes",
+	string(verdict.BundleNotZip):           "a bundle is the .ota file that otapack release writes; otapack image verify is for single images",
+	string(verdict.BundleEntryOrder):       "a bundle is the .ota file that otapack release writes; otapack image inspect and image verify are for nRF5 DFU packages",
+	string(verdict.BundleNotStored):        "a bundle is the .ota file that otapack release writes; otapack image inspect and image verify are for nRF5 DFU packages",
+	string(verdict.BundleNonCanonical):     "a bundle is the .ota file that otapack release writes; otapack image inspect and image verify are for nRF5 DFU packages",
 	string(verdict.BundleTruncated):        "the file is incomplete: fetch it again",
 	string(verdict.BundleChecksum):         "the file was damaged on the way: fetch it again",
 	string(verdict.ImageExceedsBank):       "the image does not fit the device; components.<name>.bank describes another flash layout",
@@ -290,7 +304,6 @@ var hints = map[string]string{
 	string(verdict.RotationSameKey):        "make another key with otapack key create",
 	string(verdict.CounterMissing):         "say security-counter under mcuboot, for example \"sequence\", or --security-counter",
 	string(verdict.DFUVersionString):       "let fw-version follow the sequence number, or choose versions with two-digit parts",
-	string(verdict.DFURequirement):         "list the firmware ids of the SoftDevices that may be installed; 0x00 alone says that none is needed",
 	string(verdict.RecipientKeyMissing):    "pass the device's key with --device-key <component>=<file>",
 	string(verdict.KeyUnwrap):              "is this the key of a device that the release was encrypted to?",
 	string(verdict.AddressSpan):            "cut off what does not belong to the application, for example UICR at 0x10001000 (objcopy -R)",
@@ -325,6 +338,10 @@ func hintFor(err error, code string) string {
 		return "a key is never overwritten; name the one to make: otapack provision init master, or transport"
 	case errors.Is(err, errNoProvision):
 		return "docs/provisioning.md has an example of the section"
+	case isImageExists(err):
+		return "choose another name, or replace the file with --force"
+	case isImageVerdict(err) && code == string(verdict.RecipientKeyMissing):
+		return "pass the device's private key with --device-key; --primary is for an image as it stands in the primary slot"
 	case isMissingKeyFile(err):
 		return "otapack key create makes signing keys, otapack key recipient a device key for the bench"
 	}
@@ -332,6 +349,10 @@ func hintFor(err error, code string) string {
 }
 
 func isProvisionKey(err error) bool { _, ok := errors.AsType[provisionKeyError](err); return ok }
+
+func isImageExists(err error) bool { _, ok := errors.AsType[imageExists](err); return ok }
+
+func isImageVerdict(err error) bool { _, ok := errors.AsType[imageVerifyError](err); return ok }
 
 // isMissingKeyFile tells a missing public key from other missing files.
 func isMissingKeyFile(err error) bool {

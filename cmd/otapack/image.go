@@ -1,22 +1,27 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/otapack/otapack/formats/mcuboot"
+	"github.com/otapack/otapack/formats/nrfdfu"
 	"github.com/otapack/otapack/hsm"
 	"github.com/otapack/otapack/internal/atomicfile"
 	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/internal/release"
 	"github.com/otapack/otapack/sign"
+	"github.com/otapack/otapack/sign/verdict"
 )
 
 func (a *app) imageCommand() *cobra.Command {
@@ -49,7 +54,7 @@ type imageSigners struct {
 	keys      []string // alias in the project file, or PKCS#11 URI
 	public    []string // pinned public halves, for keys given as URI
 	module    string
-	throwaway bool
+	throwaway string // algorithm, "" for none
 	publicOut string
 }
 
@@ -60,22 +65,29 @@ func (s *imageSigners) flags(f *pflag.FlagSet, several bool) {
 	}
 	f.StringArrayVarP(&s.keys, "key", "k", nil, usage)
 	f.StringArrayVar(&s.public, "public-key", nil, "pinned public half of a key that is given as URI, PEM or DER `file`")
-	f.StringVar(&s.module, "module", "", "PKCS#11 module `file` for keys given as URI (default OTAPACK_PKCS11_MODULE)")
-	f.BoolVar(&s.throwaway, "throwaway-key", false, "sign with a key that is made now and forgotten, for development")
+	f.StringVar(&s.module, "module", "", "PKCS#11 module `file` for keys given as URI (default: as otapack hsm ls finds it)")
+	f.StringVar(&s.throwaway, "throwaway-key", "", "sign with a key that is made now and forgotten, for development; `algorithm` esp256, esp384 or ed25519")
+	f.Lookup("throwaway-key").NoOptDefVal = sign.ESP256.String()
 	f.StringVar(&s.publicOut, "public-out", "", "write the public half of the throwaway key to `file`")
 }
 
+// given reports whether any key signs.
+func (s *imageSigners) given() bool { return len(s.keys) > 0 || s.throwaway != "" }
+
 // imageSigner is one of them, resolved as far as it goes without a token.
 type imageSigner struct {
-	name   string
+	name   string // in front of errors that do not name the key themselves
 	public sign.PublicKey
-	open   func(ctx context.Context) (sign.Signer, func() error, error)
+	made   sign.Signer // a throwaway key; the others are on a token
+	uri    hsm.URI
+	token  string // signers with the same one share a session
+	open   func(context.Context) (*hsm.Token, error)
 }
 
-// resolve finds the pinned public halves. No token is touched.
-func (a *app) resolveSigners(s imageSigners, algorithm sign.Algorithm) ([]imageSigner, error) {
-	if s.throwaway {
-		return a.throwawaySigner(s, algorithm)
+// resolveSigners finds the pinned public halves. No token is touched.
+func (a *app) resolveSigners(s imageSigners) ([]imageSigner, error) {
+	if s.throwaway != "" {
+		return throwawaySigner(s)
 	}
 	if s.publicOut != "" {
 		return nil, usagef("--public-out is for --throwaway-key")
@@ -84,6 +96,9 @@ func (a *app) resolveSigners(s imageSigners, algorithm sign.Algorithm) ([]imageS
 	var signers []imageSigner
 	for _, key := range s.keys {
 		if !strings.HasPrefix(strings.ToLower(key), "pkcs11:") {
+			if strings.ContainsAny(key, `./\`) { // no alias has these
+				return nil, usagef("--key %s looks like a file, and is an alias or a PKCS#11 URI: keys that sign are in a token; --throwaway-key makes one for development", key)
+			}
 			signer, err := a.aliasSigner(key)
 			if err != nil {
 				return nil, err
@@ -91,10 +106,14 @@ func (a *app) resolveSigners(s imageSigners, algorithm sign.Algorithm) ([]imageS
 			signers = append(signers, signer)
 			continue
 		}
-		if len(public) == 0 {
-			return nil, usagef("--key %s needs --public-key, the file with its pinned public half", hideURI(key))
+		uri, err := hsm.ParseURI(key) // before the key is in any message: this refuses one with a PIN in it
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--key: %w", err)}
 		}
-		signer, err := a.uriSigner(key, public[0], s.module)
+		if len(public) == 0 {
+			return nil, usagef("--key %s needs --public-key, the file with its pinned public half", uri)
+		}
+		signer, err := a.uriSigner(uri, public[0], s.module)
 		if err != nil {
 			return nil, err
 		}
@@ -106,29 +125,19 @@ func (a *app) resolveSigners(s imageSigners, algorithm sign.Algorithm) ([]imageS
 	return signers, nil
 }
 
-// hideURI is a URI for a message: without a query, where secrets hide.
-func hideURI(uri string) string {
-	path, _, _ := strings.Cut(uri, "?")
-	return path
-}
-
-func (a *app) throwawaySigner(s imageSigners, algorithm sign.Algorithm) ([]imageSigner, error) {
+func throwawaySigner(s imageSigners) ([]imageSigner, error) {
 	if len(s.keys) > 0 || len(s.public) > 0 {
 		return nil, usagef("--throwaway-key and --key rule each other out")
+	}
+	algorithm, err := sign.ParseAlgorithm(s.throwaway)
+	if err != nil {
+		return nil, usagef("--throwaway-key=%s: want esp256, esp384 or ed25519", s.throwaway)
 	}
 	made, err := sign.Throwaway(algorithm)
 	if err != nil {
 		return nil, err
 	}
-	a.say("warning: signed with a throwaway key: no product trusts it")
-	if s.publicOut != "" {
-		if err := writeFile(s.publicOut, made.Public().PEM()); err != nil {
-			return nil, err
-		}
-	}
-	return []imageSigner{{"throwaway", made.Public(), func(context.Context) (sign.Signer, func() error, error) {
-		return made, func() error { return nil }, nil
-	}}}, nil
+	return []imageSigner{{public: made.Public(), made: made}}, nil
 }
 
 func (a *app) aliasSigner(alias string) (imageSigner, error) {
@@ -140,113 +149,226 @@ func (a *app) aliasSigner(alias string) (imageSigner, error) {
 	if err != nil {
 		return imageSigner{}, err
 	}
-	public, err := readPublicKey(cfg.Resolve(k.Public), k.Public)
+	uri, err := hsm.ParseURI(k.URI)
 	if err != nil {
 		return imageSigner{}, err
 	}
-	return imageSigner{alias, public, func(ctx context.Context) (sign.Signer, func() error, error) {
-		uri, err := hsm.ParseURI(k.URI)
-		if err != nil {
-			return nil, nil, err
-		}
-		t, err := a.openToken(ctx, cfg, k.Token, true)
-		if err != nil {
-			return nil, nil, err
-		}
-		s, err := t.Signer(ctx, uri, public)
-		return s, t.Close, err
-	}}, nil
+	public, err := pinnedKey(cfg, k)
+	if err != nil {
+		return imageSigner{}, err
+	}
+	return imageSigner{
+		name: "key " + alias + ": ", public: public, uri: uri, token: k.Token,
+		open: func(ctx context.Context) (*hsm.Token, error) { return a.openToken(ctx, cfg, k.Token, true) },
+	}, fitForToken(alias, public)
 }
 
-func (a *app) uriSigner(key, file, module string) (imageSigner, error) {
-	uri, err := hsm.ParseURI(key)
-	if err != nil {
-		return imageSigner{}, usageError{fmt.Errorf("--key: %w", err)}
-	}
-	public, err := readPublicKey(file, file)
+func (a *app) uriSigner(uri hsm.URI, file, module string) (imageSigner, error) {
+	public, err := readPublicKey(file)
 	if err != nil {
 		return imageSigner{}, err
 	}
-	for _, m := range []string{os.Getenv(envModule), uri.ModulePath} {
-		if module == "" {
-			module = m
-		}
+	module = cmp.Or(module, os.Getenv(envModule), uri.ModulePath)
+	cfg, err := a.loadPart()
+	if err != nil && !errors.Is(err, errNoConfig) && module == "" { // else it is not needed
+		return imageSigner{}, err
 	}
 	if module == "" {
-		return imageSigner{}, fmt.Errorf("--key %s: %w", uri, errNoModule)
+		module, _, err = namedModule(cfg)
+	} else {
+		module, err = filepath.Abs(module)
 	}
-	if module, err = filepath.Abs(module); err != nil {
-		return imageSigner{}, err
+	if err != nil {
+		return imageSigner{}, fmt.Errorf("--key %s: %w", uri, err)
 	}
-	return imageSigner{uri.String(), public, func(ctx context.Context) (sign.Signer, func() error, error) {
-		t, err := hsm.Open(ctx, hsm.Options{
-			Module: module, Token: uri, AllowFinalTry: a.allowFinalTry,
-			PIN: a.pinSource(&config.Config{}, config.Token{Name: "image"}, uri),
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		s, err := t.Signer(ctx, uri, public)
-		return s, t.Close, err
-	}}, nil
+	token := hsm.URI{Token: uri.Token, Serial: uri.Serial, Model: uri.Model, Manufacturer: uri.Manufacturer}
+	return imageSigner{
+		public: public, uri: uri, token: module + " " + token.String(),
+		open: func(ctx context.Context) (*hsm.Token, error) {
+			if err := useDevToken(cfg); err != nil {
+				return nil, err
+			}
+			return hsm.Open(ctx, hsm.Options{Module: module, Token: uri, AllowFinalTry: a.allowFinalTry, PIN: a.pinSource(cfg, config.Token{}, uri)})
+		},
+	}, fitForToken(uri.String(), public)
 }
 
-func readPublicKey(path, name string) (sign.PublicKey, error) {
+// fitForToken refuses keys that no token signs with here.
+func fitForToken(name string, public sign.PublicKey) error {
+	if public.Algorithm() == sign.Ed25519 {
+		return fmt.Errorf("key %s: an Ed25519 key; with a key in a token, otapack signs for P-256 and P-384 only: %w", name, hsm.ErrKeyUnfit)
+	}
+	return nil
+}
+
+func readPublicKey(path string) (sign.PublicKey, error) {
 	data, err := readInput(path, maxIdentity)
 	if err != nil {
 		return sign.PublicKey{}, err
 	}
 	key, err := sign.ParsePublicKey(data)
 	if err != nil {
-		return key, &release.InputError{Path: name, Err: err}
+		return key, &release.InputError{Path: path, Err: err}
 	}
 	return key, nil
 }
 
-// openSigners opens tokens one after the other. Close is to be called also after
-// an error.
+// imageExists says that an output file is in the way.
+type imageExists struct{ error }
+
+func (e imageExists) Unwrap() error { return e.error }
+
+// checkFree looks for output files before a key signs what could not be written.
+// Without a signature the same bytes may come out, which is no conflict.
+func checkFree(force bool, signers []imageSigner, paths ...string) error {
+	if force || len(signers) == 0 {
+		return nil
+	}
+	for _, path := range paths {
+		if path == "" || path == "-" {
+			continue
+		}
+		if _, err := os.Lstat(path); err == nil {
+			return imageExists{fmt.Errorf("%s: %w", path, fs.ErrExist)}
+		}
+	}
+	return nil
+}
+
+// openSigners opens tokens one after the other, each once. Close is to be called
+// also after an error.
 func (a *app) openSigners(ctx context.Context, from []imageSigner) (signers map[sign.KeyID]sign.Signer, closeAll func(), err error) {
-	var closers []func() error
+	tokens := map[string]*hsm.Token{}
 	closeAll = func() {
-		for _, c := range slices.Backward(closers) {
-			if err := c(); err != nil {
+		for _, t := range tokens {
+			if err := t.Close(); err != nil {
 				a.say("warning: %v", err)
 			}
 		}
 	}
 	signers = map[sign.KeyID]sign.Signer{}
 	for _, s := range from {
-		signer, done, err := s.open(ctx)
-		if done != nil {
-			closers = append(closers, done)
+		signer := s.made
+		if signer == nil {
+			t := tokens[s.token]
+			if t == nil {
+				if t, err = s.open(ctx); err != nil {
+					return nil, closeAll, err
+				}
+				tokens[s.token] = t
+			}
+			if signer, err = t.Signer(ctx, s.uri, s.public); err != nil {
+				return nil, closeAll, fmt.Errorf("%s%w", s.name, err)
+			}
 		}
-		if err == nil {
-			signer, err = sign.Checked(signer, s.public)
+		if signers[s.public.ID()], err = sign.Checked(signer, s.public); err != nil {
+			return nil, closeAll, fmt.Errorf("%s%w", s.name, err)
 		}
-		if err != nil {
-			return nil, closeAll, fmt.Errorf("key %s: %w", s.name, err)
-		}
-		signers[s.public.ID()] = signer
 	}
 	return signers, closeAll, nil
 }
 
-// writeResult writes one result file; the same bytes again are fine, others need
-// force.
-func writeResult(path string, data []byte, force bool) error {
-	if !force {
-		return writeFile(path, data)
+// imageResult is the answer of --json to verbs that write an image.
+type imageResult struct {
+	Schema   string   `json:"schema"`
+	Format   string   `json:"format"`
+	Path     string   `json:"path,omitempty"`
+	Paths    []string `json:"paths,omitempty"`
+	Data     []byte   `json:"data,omitempty"` // base64, when no file was written
+	Size     int64    `json:"size,omitempty"` // in bytes
+	Hash     string   `json:"hash,omitempty"` // image hash, hexadecimal
+	KeyIDs   []string `json:"key_ids,omitempty"`
+	Version  string   `json:"version,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// signedBy notes down who signed.
+func (r *imageResult) signedBy(signers []imageSigner) {
+	for _, s := range signers {
+		r.KeyIDs = append(r.KeyIDs, s.public.ID().String())
 	}
-	path, err := filepath.Abs(path)
-	if err != nil {
+}
+
+// writeImage writes the finished file, or prints it where path is "-", and the
+// public half of a throwaway key.
+func (a *app) writeImage(r imageResult, path string, data []byte, force bool, s imageSigners, signers []imageSigner) error {
+	r.Size = int64(len(data))
+	files := []imageFile{{path, data}}
+	if path == "-" {
+		files = nil
+		r.Data = data
+	}
+	if s.publicOut != "" && filepath.Clean(s.publicOut) == filepath.Clean(path) {
+		return usagef("--public-out is the image's file")
+	}
+	if s.publicOut != "" {
+		files = append(files, imageFile{s.publicOut, signers[0].public.PEM()})
+	}
+	if err := writeImageFiles(files, force); err != nil {
 		return err
 	}
-	set := atomicfile.NewSet(filepath.Dir(path))
+	if s.throwaway != "" {
+		a.say("warning: signed with a throwaway key: no product trusts it")
+	}
+	if path == "-" {
+		return a.result(r, string(data))
+	}
+	r.Path = path
+	return a.result(r, path+"\n")
+}
+
+// imageFile is a result on its way to the disk.
+type imageFile struct {
+	path string
+	data []byte
+}
+
+// writeImageFiles writes all files or none. What exists is in the way, unless it
+// has the same bytes; with force each is replaced.
+func writeImageFiles(files []imageFile, force bool) error {
+	set := atomicfile.NewSet(".")
 	defer set.Abort() // nothing is left after Commit
-	if err := set.Replace(path, data); err != nil {
-		return err
+	for _, f := range files {
+		path, err := filepath.Abs(f.path)
+		if err != nil {
+			return err
+		}
+		if !force {
+			if err := set.Write(path, f.data); err != nil {
+				return err
+			}
+			continue
+		}
+		one := atomicfile.NewSet(".")
+		defer one.Abort() // nothing is left after Commit
+		if err := one.Replace(path, f.data); err != nil {
+			return err
+		}
+		if err := one.Commit(); err != nil {
+			return err
+		}
 	}
-	return set.Commit()
+	err := set.Commit()
+	if errors.Is(err, atomicfile.ErrExists) {
+		return imageExists{err}
+	}
+	return err
+}
+
+// refused says what a bootloader would refuse as a rule that the command line
+// breaks: nothing was signed yet.
+func refused(err error) error {
+	if refusal, ok := errors.AsType[*verdict.Error](err); ok {
+		detail := refusal.Detail
+		if detail == "" && refusal.Err != nil {
+			detail = refusal.Err.Error()
+		}
+		return &release.PolicyError{Findings: []release.Finding{{Reason: refusal.Reason, Object: refusal.Object, Detail: detail}}}
+	}
+	if errors.Is(err, mcuboot.ErrTarget) || errors.Is(err, nrfdfu.ErrOptions) {
+		return usageError{err}
+	}
+	return err
 }
 
 // parseNumber reads a flag's number: decimal, or hexadecimal with 0x, KiB or MiB.

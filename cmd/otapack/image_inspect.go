@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -72,6 +71,35 @@ func (a *app) imageInspect(path string) error {
 	return a.result(r, text)
 }
 
+// isImage recognises what image inspect is for. A file that cannot be read is left
+// to who complains about it.
+func isImage(path string) bool {
+	if isHex(path) {
+		return true
+	}
+	f, size, err := openInput(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, mcuboot.MinHeader)
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return false
+	}
+	if !bytes.HasPrefix(head, []byte("PK")) {
+		_, err := mcuboot.Parse(head)
+		return verdict.Of(err) != verdict.ImageMagic
+	}
+	if size > nrfdfu.MaxPackage {
+		return false
+	}
+	data, err := readInput(path, nrfdfu.MaxPackage)
+	if err == nil {
+		_, err = nrfdfu.ParsePackage(data)
+	}
+	return err == nil
+}
+
 func (r *imageInspectResult) read(path string) (string, error) {
 	data, err := readInput(path, maxFirmware)
 	if err != nil {
@@ -86,7 +114,7 @@ func (r *imageInspectResult) read(path string) (string, error) {
 		r.Format, r.Package = "nrfdfu", &d
 		return packageText(d), nil
 	}
-	if strings.EqualFold(filepath.Ext(path), ".hex") {
+	if isHex(path) {
 		image, _, err := loadFirmware(path)
 		if err != nil {
 			return "", err

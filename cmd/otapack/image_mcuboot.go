@@ -10,10 +10,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -40,7 +42,8 @@ type mcubootFlags struct {
 	erased         string
 	keyFormat      string
 	allowAnyTLV    bool
-	primary        bool
+	pad, test      bool
+	confirm        bool
 	dependencyText string
 }
 
@@ -51,23 +54,34 @@ func (m *mcubootFlags) target(f *pflag.FlagSet) {
 	f.BoolVar(&m.overwriteOnly, "overwrite-only", false, "the same as --mode overwrite-only")
 	numberFlag(f, &m.SlotSize, "slot-size", "S", math.MaxInt32, "`size` of the slot in bytes")
 	numberFlag(f, &m.SecondarySize, "secondary-size", "", math.MaxInt32, "`size` of the secondary slot where it differs")
-	numberFlag(f, &m.SectorSize, "sector-size", "", math.MaxInt32, "erase unit of the slots: `bytes`")
-	numberFlag(f, &m.WriteSize, "align", "", 32, "write size of the flash: `bytes`, 1 to 32")
-	numberFlag(f, &m.MaxAlign, "max-align", "", 32, "MCUBOOT_BOOT_MAX_ALIGN: `bytes`, 8, 16 or 32")
+	numberFlag(f, &m.SectorSize, "sector-size", "", math.MaxInt32, "erase unit of the slots in `bytes`; the modes that swap need it")
+	numberFlag(f, &m.WriteSize, "align", "", 32, "write size of the flash in `bytes`, 1 to 32 (default 1, as in imgtool, unless the profile says it)")
+	numberFlag(f, &m.MaxAlign, "max-align", "", 32, "MCUBOOT_BOOT_MAX_ALIGN in `bytes`: 8, 16 or 32 (default the larger of 8 and --align)")
 	numberFlag(f, &m.MaxSectors, "max-sectors", "M", 1<<20, "`number` of sectors that the bootloader takes (default 128)")
 	f.StringVarP(&m.erased, "erased-val", "R", "0xff", "`value` of erased flash: 0 or 0xff")
 	f.StringVar(&m.Encryption, "encryption", "", "key `exchange` that the bootloader decrypts with: ecies-p256, ecies-x25519 or ecies-x25519-sha512")
 	numberFlag(f, &m.AESBits, "encrypt-keylen", "", 256, "AES key length in `bits`: 128 or 256")
 	boolFlag(f, &m.SaveEncTLV, "save-enctlv", "the bootloader keeps encryption TLVs in the trailer (BOOT_SWAP_SAVE_ENCTLV)")
-	f.StringVar(&m.keyFormat, "public-key-format", "hash", "how the image names its key: hash or full")
+	f.StringVar(&m.keyFormat, "public-key-format", "hash", "`how` the image names its key: hash or full")
 	f.BoolVar(&m.pure, "pure", false, "Ed25519 over the image and not over its hash")
 	f.StringVar(&m.sha, "sha", "auto", "image `hash`: auto, 256, 384 or 512")
 	f.StringVar(&m.hmacSHA, "hmac-sha", "auto", "`hash` of an X25519 key exchange: auto, 256 or 512")
+	f.BoolVar(&m.allowAnyTLV, "no-allow-list", false, "the bootloader takes unknown TLVs (built without MCUBOOT_USE_TLV_ALLOW_LIST)")
+}
+
+// rules defines the flags about what an image is compared with.
+func (m *mcubootFlags) rules(f *pflag.FlagSet) {
 	numberFlag(f, &m.Image, "image", "", 255, "`number` of the image, from 0")
 	numberFlag(f, &m.Images, "images", "", 256, "`number` of images of the bootloader")
-	f.BoolVar(&m.allowAnyTLV, "no-allow-list", false, "the bootloader takes unknown TLVs (built without MCUBOOT_USE_TLV_ALLOW_LIST)")
 	boolFlag(f, &m.Rollback, "rollback-protection", "the bootloader demands a security counter (MCUBOOT_HW_ROLLBACK_PROT)")
-	f.StringVar(&m.Downgrade, "downgrade", "", "what the bootloader compares with the installed image: `allow`, version or security-counter")
+	f.StringVar(&m.Downgrade, "downgrade", "", "`what` the bootloader compares with the installed image: allow, version or security-counter")
+}
+
+// padding defines the flags about what follows an image in its slot.
+func (m *mcubootFlags) padding(f *pflag.FlagSet) {
+	f.BoolVar(&m.pad, "pad", false, "fill up to the slot size and mark as pending; without --mode with the trailer of the modes that swap, as imgtool")
+	f.BoolVar(&m.test, "test", false, "the same as --pad: the image is swapped back unless it confirms itself")
+	f.BoolVar(&m.confirm, "confirm", false, "fill up to the slot size and mark as confirmed")
 }
 
 // options resolves them for a signature algorithm.
@@ -83,6 +97,20 @@ func (m *mcubootFlags) options(algorithm sign.Algorithm) (mcuboot.Options, error
 			return mcuboot.Options{}, usagef("--overwrite-only and --mode %s rule each other out", m.Mode)
 		}
 		m.Mode = mcuboot.OverwriteOnly.String()
+	}
+	switch {
+	case m.confirm && m.test:
+		return mcuboot.Options{}, usagef("--confirm and --test rule each other out")
+	case m.confirm:
+		m.Padding = "confirm"
+	case m.pad || m.test:
+		m.Padding = "pad"
+	}
+	if !slices.Contains([]string{"", "allow", "version", "security-counter"}, m.Downgrade) {
+		return mcuboot.Options{}, usagef("--downgrade %q: want allow, version or security-counter", m.Downgrade)
+	}
+	if !slices.Contains([]string{"auto", "256", "512"}, m.hmacSHA) {
+		return mcuboot.Options{}, usagef("--hmac-sha %q: want auto, 256 or 512", m.hmacSHA)
 	}
 	m.FullKey = m.keyFormat == "full"
 	if !m.FullKey && m.keyFormat != "hash" {
@@ -104,6 +132,8 @@ func (m *mcubootFlags) options(algorithm sign.Algorithm) (mcuboot.Options, error
 		return o, usagef("--erased-val %q: want 0 or 0xff", m.erased)
 	}
 	switch {
+	case m.pure && algorithm != sign.Ed25519:
+		return o, usagef("--pure needs an Ed25519 key")
 	case algorithm == sign.ESP256:
 		t.Signature = mcuboot.ECDSAP256
 	case algorithm == sign.ESP384:
@@ -112,7 +142,7 @@ func (m *mcubootFlags) options(algorithm sign.Algorithm) (mcuboot.Options, error
 		t.Signature = mcuboot.Ed25519Pure
 	case algorithm == sign.Ed25519:
 		t.Signature = mcuboot.Ed25519
-	case t.Signature == 0:
+	default:
 		t.Signature = mcuboot.HashOnly
 	}
 	hashes := map[string]crypto.Hash{"auto": 0, "256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}
@@ -121,7 +151,24 @@ func (m *mcubootFlags) options(algorithm sign.Algorithm) (mcuboot.Options, error
 		return o, usagef("--sha %q: want auto, 256, 384 or 512", m.sha)
 	}
 	t.Hash = hash
-	return o, nil
+	return o, m.checkSlot(t, o.Padding)
+}
+
+// checkSlot finds what the flags leave out, by their names.
+func (m *mcubootFlags) checkSlot(t *mcuboot.Target, p mcuboot.Padding) error {
+	switch {
+	case t.SlotSize == 0 && p != mcuboot.NoPadding:
+		return usagef("--pad, --test and --confirm need --slot-size")
+	case t.SlotSize == 0:
+		return nil
+	case t.Mode == mcuboot.SwapMove, t.Mode == mcuboot.SwapOffset, t.Mode == mcuboot.SwapScratch:
+		if t.SectorSize == 0 {
+			return usagef("--mode %s with --slot-size needs --sector-size: how much of a slot is left for the image depends on it", t.Mode)
+		}
+	case t.Mode == mcuboot.ModeUnknown, t.Mode == mcuboot.OverwriteOnly, t.Mode == mcuboot.DirectXIP, t.Mode == mcuboot.RAMLoadMode, t.Mode == mcuboot.SingleSlot:
+	}
+	t.WriteSize = max(t.WriteSize, 1)
+	return nil
 }
 
 // exchange is the encryption that suits a recipient, unless a flag says it.
@@ -132,16 +179,13 @@ func (m *mcubootFlags) exchange(t *mcuboot.Target, curve ecdh.Curve) error {
 			t.Encryption = mcuboot.ECIESX25519
 		}
 	}
-	switch m.hmacSHA {
-	case "auto", "256":
-	case "512":
-		if t.Encryption == mcuboot.ECIESP256 {
-			return usagef("--hmac-sha 512 is for X25519 keys")
-		}
-		t.Encryption = mcuboot.ECIESX25519SHA512
-	default:
-		return usagef("--hmac-sha %q: want auto, 256 or 512", m.hmacSHA)
+	if m.hmacSHA != "512" {
+		return nil
 	}
+	if t.Encryption == mcuboot.ECIESP256 {
+		return usagef("--hmac-sha 512 is for X25519 keys")
+	}
+	t.Encryption = mcuboot.ECIESX25519SHA512
 	return nil
 }
 
@@ -153,10 +197,9 @@ type imageSignMCUboot struct {
 	counter     string
 	unsigned    bool
 	padHeader   bool
-	pad, test   bool
-	confirm     bool
 	encryptTo   string
 	clear       bool
+	later       bool
 	padSig      bool
 	nonBootable bool
 	custom      []string
@@ -175,10 +218,16 @@ sign it in one step with a key in a PKCS#11 token. Everything that the bootloade
 would refuse is refused before the token is opened; the finished image passes the
 loader's own checks before it is written.
 
-An image that is written to a .hex file keeps its address. Two --key make an
-image that devices with either key take. With --encrypt the payload is encrypted
-for one device key; "otapack image encrypt" makes one file for each of many
-devices from a single signature (give --clear-for-many here).`,
+An image that is written to a .hex file keeps its address; "-" writes binary to
+standard output. Two --key make an image that devices with either key take.
+
+With --encrypt the payload is encrypted for one device key. With --encrypt-later
+it is marked as encrypted and left in the clear: "otapack image encrypt" then
+makes one file for each of many devices from the one signature.
+
+Without --mode or --profile, size and padding are imgtool's: for the modes that
+swap, by a formula that takes any sector size. With them the image is held against
+what this very bootloader leaves of the slot.`,
 		Example: `  otapack image sign mcuboot -k fw-2026 -v 1.4.2 -H 0x200 -S 0x68000 --pad-header --align 4 app.bin app.signed.bin
   otapack image sign mcuboot --profile zephyr-swap-move -S 448KiB -k 'pkcs11:token=release;object=fw' --public-key fw.pem -v 1.4.2 zephyr.hex signed.hex`,
 		Args: cobra.ExactArgs(2),
@@ -195,13 +244,13 @@ devices from a single signature (give --clear-for-many here).`,
 	f.StringVarP(&o.version, "version", "v", "", "`version` of the image, major.minor.revision+build")
 	f.StringVarP(&o.counter, "security-counter", "s", "", "security `counter`: a number, or auto to make it of the version")
 	o.target(f)
+	o.rules(f)
 	numberFlag(f, &o.HeaderSize, "header-size", "H", math.MaxUint16, "`bytes` that the header takes, 32 to 65535")
 	f.BoolVar(&o.padHeader, "pad-header", false, "put the header in front: the firmware has no room for it at its beginning")
-	f.BoolVar(&o.pad, "pad", false, "fill up to the slot size and mark as pending")
-	f.BoolVar(&o.test, "test", false, "the same as --pad")
-	f.BoolVar(&o.confirm, "confirm", false, "fill up to the slot size and mark as confirmed")
+	o.padding(f)
 	f.StringVarP(&o.encryptTo, "encrypt", "E", "", "encrypt for the device whose public key is in `file`")
 	f.BoolVar(&o.clear, "clear", false, "with --encrypt: leave the payload in the clear, for the first programming")
+	f.BoolVar(&o.later, "encrypt-later", false, "mark as encrypted and leave the payload in the clear, for otapack image encrypt")
 	f.StringVar(&o.BootRecord, "boot-record", "", "add a record for measured boot with this software `type`")
 	f.StringVarP(&o.dependencyText, "dependencies", "d", "", "lowest versions of other images, as `\"(1, 2.0.0), (2, 1.1.0)\"`")
 	f.StringVar(&o.Vendor, "vid", "", "vendor identifier: UUID or `text`")
@@ -217,29 +266,17 @@ devices from a single signature (give --clear-for-many here).`,
 	return c
 }
 
-// imageResult is the answer of --json to verbs that write an image.
-type imageResult struct {
-	Schema  string   `json:"schema"`
-	Format  string   `json:"format"`
-	Path    string   `json:"path,omitempty"`
-	Paths   []string `json:"paths,omitempty"`
-	Size    int64    `json:"size,omitempty"` // in bytes
-	Hash    string   `json:"hash,omitempty"` // image hash, hexadecimal
-	KeyIDs  []string `json:"key_ids,omitempty"`
-	Version string   `json:"version,omitempty"`
-}
-
 func (a *app) imageSignMCUboot(ctx context.Context, f imageSignMCUboot, in, out string) error {
 	if f.version == "" {
 		return usagef("--version is missing")
 	}
 	switch {
-	case f.unsigned && (len(f.signers.keys) > 0 || f.signers.throwaway):
+	case f.unsigned && f.signers.given():
 		return usagef("--unsigned and a key rule each other out")
-	case !f.unsigned && len(f.signers.keys) == 0 && !f.signers.throwaway:
+	case !f.unsigned && !f.signers.given():
 		return usagef("--key is missing; --unsigned makes an image without a signature")
 	}
-	signers, err := a.resolveSigners(f.signers, sign.ESP256)
+	signers, err := a.resolveSigners(f.signers)
 	if err != nil {
 		return err
 	}
@@ -254,13 +291,17 @@ func (a *app) imageSignMCUboot(ctx context.Context, f imageSignMCUboot, in, out 
 	for _, s := range signers {
 		o.Keys = append(o.Keys, s.public)
 	}
-	payload, base, err := f.payload(in, o)
+	payload, base, err := f.payload(in, out, o)
 	if err != nil {
 		return err
 	}
 	draft, err := mcuboot.Build(payload, o, rand.Reader)
 	if err != nil {
 		return refused(err)
+	}
+	defer draft.Wipe()
+	if err := checkFree(f.force, signers, out, f.signers.publicOut); err != nil {
+		return err
 	}
 	open, closeAll, err := a.openSigners(ctx, signers)
 	defer closeAll()
@@ -276,55 +317,46 @@ func (a *app) imageSignMCUboot(ctx context.Context, f imageSignMCUboot, in, out 
 		return err
 	}
 	if err := checkSigned(ctx, signed, o); err != nil {
-		return err
+		return fmt.Errorf("the finished image: %w", err)
 	}
-	data, err := signed.Bytes()
+	data, err := signedBytes(signed, out, base)
 	if err != nil {
 		return err
 	}
-	if strings.EqualFold(filepath.Ext(out), ".hex") {
-		image, err := signed.Image(base)
-		if err != nil {
-			return err
-		}
-		var text bytes.Buffer
-		if err := firmware.WriteIntelHex(&text, image); err != nil {
-			return err
-		}
-		data = text.Bytes()
-	}
-	if err := writeResult(out, data, f.force); err != nil {
-		return err
-	}
-	r := imageResult{Schema: "otapack.image-sign/1", Format: "mcuboot", Path: out, Size: int64(len(data)), Hash: hex.EncodeToString(draft.Hash()), Version: o.Version.String()}
-	for _, k := range o.Keys {
-		r.KeyIDs = append(r.KeyIDs, k.ID().String())
-	}
-	a.say("%s: MCUboot image %s, %d signatures, accepted by the loader's checks", out, o.Version, len(signatures))
-	return a.result(r, out+"\n")
+	a.say("MCUboot image %s, %s, accepted by the loader's checks", o.Version, countOf(len(signatures), "signature"))
+	r := imageResult{Schema: "otapack.image-sign/1", Format: "mcuboot", Hash: hex.EncodeToString(draft.Hash()), Version: o.Version.String()}
+	r.signedBy(signers)
+	return a.writeImage(r, out, data, f.force, f.signers, signers)
 }
 
-// refused marks what a bootloader would refuse as refused by policy: nothing was
-// verified yet.
-func refused(err error) error {
-	refusal, ok := errors.AsType[*verdict.Error](err)
-	if !ok {
-		if errors.Is(err, mcuboot.ErrTarget) {
-			return usageError{err}
-		}
-		return err
+// signedBytes is the file as its name wants it.
+func signedBytes(signed *mcuboot.Signed, out string, base uint32) ([]byte, error) {
+	if !isHex(out) {
+		return signed.Bytes()
 	}
-	return &release.PolicyError{Findings: []release.Finding{{Reason: refusal.Reason, Object: refusal.Object, Detail: refusal.Detail}}}
+	image, err := signed.Image(base)
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	if err := firmware.WriteIntelHex(&text, image); err != nil {
+		return nil, err
+	}
+	return text.Bytes(), nil
+}
+
+func isHex(path string) bool { return strings.EqualFold(filepath.Ext(path), ".hex") }
+
+// countOf is a number of things for people.
+func countOf(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // build resolves all flags but the keys.
 func (f *imageSignMCUboot) build(algorithm sign.Algorithm) (mcuboot.Options, error) {
-	switch {
-	case f.confirm:
-		f.Padding = "confirm"
-	case f.pad || f.test:
-		f.Padding = "pad"
-	}
 	if err := f.dependencies(); err != nil {
 		return mcuboot.Options{}, err
 	}
@@ -335,17 +367,11 @@ func (f *imageSignMCUboot) build(algorithm sign.Algorithm) (mcuboot.Options, err
 	if o.HeaderSize == 0 {
 		return o, usagef("--header-size is missing, or a --profile that has one")
 	}
-	if f.Padding != "" && o.Target.SlotSize == 0 {
-		return o, usagef("--pad and --confirm need --slot-size")
-	}
-	if f.Padding != "" && o.Target.Mode == mcuboot.ModeUnknown {
-		return o, usagef("--pad and --confirm need --mode: trailers differ between modes")
-	}
 	if o.Version, err = mcuboot.ParseVersion(f.version); err != nil {
 		return o, usagef("--version: %w", err)
 	}
 	switch {
-	case f.counter == "auto":
+	case strings.EqualFold(f.counter, "auto"):
 		n := o.Version.Counter()
 		o.Counter = &n
 	case f.counter != "":
@@ -360,10 +386,15 @@ func (f *imageSignMCUboot) build(algorithm sign.Algorithm) (mcuboot.Options, err
 	if o.Custom, err = customTLVs(f.custom, f.customFiles); err != nil {
 		return o, err
 	}
-	if f.encryptTo == "" {
-		if f.clear {
-			return o, usagef("--clear needs --encrypt")
-		}
+	switch {
+	case f.encryptTo == "" && f.clear:
+		return o, usagef("--clear needs --encrypt")
+	case f.encryptTo != "" && f.later:
+		return o, usagef("--encrypt and --encrypt-later rule each other out")
+	case f.later:
+		o.Encrypt = &mcuboot.Encrypt{}
+		return o, f.exchange(&o.Target, nil)
+	case f.encryptTo == "":
 		return o, nil
 	}
 	data, err := readInput(f.encryptTo, maxIdentity)
@@ -436,7 +467,7 @@ func customTLVs(values, files []string) ([]mcuboot.TLV, error) {
 }
 
 // payload reads the firmware, and where a .hex output begins.
-func (f *imageSignMCUboot) payload(path string, o mcuboot.Options) (payload []byte, base uint32, err error) {
+func (f *imageSignMCUboot) payload(path, out string, o mcuboot.Options) (payload []byte, base uint32, err error) {
 	image, format, err := loadFirmware(path)
 	if err != nil {
 		return nil, 0, err
@@ -450,11 +481,16 @@ func (f *imageSignMCUboot) payload(path string, o mcuboot.Options) (payload []by
 		return nil, 0, &release.InputError{Path: path, Err: err}
 	}
 	base = image.Start()
-	if o.PadHeader && format != firmware.Bin {
-		base -= uint32(min(o.HeaderSize, int(base)))
-	}
-	if f.hexAddress != nil {
+	switch {
+	case !isHex(out):
+	case f.hexAddress != nil:
 		base = uint32(*f.hexAddress)
+	case format == firmware.Bin:
+		return nil, 0, usagef("--hex-addr is missing: %s has no address", path)
+	case o.PadHeader && int64(base) < int64(o.HeaderSize):
+		return nil, 0, usagef("%s begins at 0x%x, which leaves no room for the header in front: say where the image goes with --hex-addr", path, base)
+	case o.PadHeader:
+		base -= uint32(o.HeaderSize)
 	}
 	return payload, base, nil
 }
@@ -509,6 +545,10 @@ type imageVerifyMCUboot struct {
 	deviceKey string
 	counter   *uint64
 	installed string
+	replaced  *uint64 // security counter of the installed image
+	address   *uint64 // of the slot
+	primary   bool
+	unsigned  bool
 }
 
 func (a *app) imageVerifyMCUbootCommand() *cobra.Command {
@@ -518,7 +558,7 @@ func (a *app) imageVerifyMCUbootCommand() *cobra.Command {
 		Short: "Check an MCUboot image as the bootloader does",
 		Long: `Check an image as MCUboot does, check by check in its order. The flags say how
 the bootloader was built; what they leave open is not checked and reported as
-not-run. Without a key there is no verdict.
+not-run. Without a key there is no verdict, except with --unsigned.
 
 An encrypted image needs the device's private key. --primary looks at it as it
 stands in the primary slot, where the payload is in the clear.`,
@@ -530,9 +570,15 @@ stands in the primary slot, where the payload is in the clear.`,
 	f.StringArrayVarP(&o.keys, "key", "k", nil, "public key `file` that is compiled into the bootloader (repeatable)")
 	f.StringVar(&o.deviceKey, "device-key", "", "`file` with the private key that the device decrypts with")
 	numberFlag(f, &o.counter, "stored-counter", "", math.MaxUint32, "security `counter` that the device has stored")
-	f.StringVar(&o.installed, "installed-version", "", "`version` of the installed image")
+	f.StringVar(&o.installed, "installed-version", "", "`version` of the installed image, for --downgrade version (the default with this flag)")
+	numberFlag(f, &o.replaced, "installed-counter", "", math.MaxUint32, "security `counter` of the installed image, for --downgrade security-counter")
+	numberFlag(f, &o.address, "slot-address", "", math.MaxUint32, "`address` of the slot in flash, for images that are linked for one")
+	f.StringVar(&o.Vendor, "vid", "", "vendor identifier that the bootloader demands: UUID or `text`")
+	f.StringVar(&o.Class, "cid", "", "class identifier that the bootloader demands: UUID or `text`")
 	f.BoolVar(&o.primary, "primary", false, "check as in the primary slot")
+	f.BoolVar(&o.unsigned, "unsigned", false, "the bootloader verifies no signatures (MCUBOOT_SIGN_NONE)")
 	o.target(f)
+	o.rules(f)
 	return c
 }
 
@@ -542,12 +588,16 @@ type imageVerifyResult struct {
 	Format   string       `json:"format"`
 	Accepted bool         `json:"accepted"`
 	Complete bool         `json:"complete"` // no check was left out
+	Version  string       `json:"version,omitempty"`
+	Hash     string       `json:"hash,omitempty"`      // image hash, hexadecimal
+	SignedBy string       `json:"signed_by,omitempty"` // key id: SHA-256 of the public key's DER
 	Checks   []imageCheck `json:"checks"`
 	Warnings []string     `json:"warnings,omitempty"`
 }
 
 // imageCheck is one check of a vendor's bootloader.
 type imageCheck struct {
+	Image  string         `json:"image,omitempty"` // of several in a package
 	Step   string         `json:"step"`
 	Status string         `json:"status"`
 	Reason verdict.Reason `json:"reason,omitempty"`
@@ -556,45 +606,22 @@ type imageCheck struct {
 }
 
 func (a *app) imageVerifyMCUboot(ctx context.Context, f imageVerifyMCUboot, path string) error {
-	if len(f.keys) == 0 {
-		return usagef("--key is missing: without a key there is no verdict")
+	switch {
+	case f.unsigned && len(f.keys) > 0:
+		return usagef("--unsigned and a key rule each other out")
+	case !f.unsigned && len(f.keys) == 0:
+		return usagef("--key is missing: without a key there is no verdict; --unsigned is for bootloaders that verify no signatures")
 	}
-	var keys []mcuboot.Key
-	for _, file := range f.keys {
-		data, err := readInput(file, maxIdentity)
-		if err != nil {
-			return err
-		}
-		k, err := mcuboot.ParseKey(data)
-		if err != nil {
-			return &release.InputError{Path: file, Err: err}
-		}
-		keys = append(keys, k)
-	}
-	o, err := f.options(keys[0].Public().Algorithm())
+	keys, err := readImageKeys(f.keys)
 	if err != nil {
 		return err
 	}
-	t := o.Target
-	t.Keys = keys
-	for _, rsa := range []mcuboot.SignatureType{mcuboot.RSA2048, mcuboot.RSA3072} {
-		if keys[0].Public().IsZero() && keys[0].Verifies(rsa) {
-			t.Signature = rsa
-		}
+	t, err := f.withKeys(keys)
+	if err != nil {
+		return err
 	}
-	if f.primary {
-		t.Slot = mcuboot.Primary
-	}
-	if f.counter != nil {
-		n := uint32(*f.counter)
-		t.Rollback = &n
-	}
-	if f.installed != "" {
-		v, err := mcuboot.ParseVersion(f.installed)
-		if err != nil {
-			return usagef("--installed-version: %w", err)
-		}
-		t.Installed = &mcuboot.Installed{Version: v}
+	if err := f.state(&t); err != nil {
+		return err
 	}
 	if f.deviceKey != "" {
 		if t.DeviceKey, err = readImageKey(f.deviceKey); err != nil {
@@ -617,7 +644,10 @@ func (a *app) imageVerifyMCUboot(ctx context.Context, f imageVerifyMCUboot, path
 		r.Checks = append(r.Checks, imageCheck{Step: string(c.Step), Status: string(c.Status), Reason: c.Reason, Detail: c.Detail})
 	}
 	if v != nil {
-		r.Complete = v.Complete()
+		r.Complete, r.Version, r.Hash = v.Complete(), v.File().Header.Version.String(), hex.EncodeToString(v.Hash())
+		if k, ok := v.SignedBy(); ok {
+			r.SignedBy = hex.EncodeToString(k.Hash(crypto.SHA256))
+		}
 		if !v.Bootable() {
 			r.Warnings = append(r.Warnings, "the image is marked as non-bootable: the loader treats the slot as empty")
 		}
@@ -625,21 +655,117 @@ func (a *app) imageVerifyMCUboot(ctx context.Context, f imageVerifyMCUboot, path
 	return a.imageVerdict(path, r, err)
 }
 
+// state is what the flags say of the device that the image comes to.
+func (f *imageVerifyMCUboot) state(t *mcuboot.Target) error {
+	if f.primary {
+		t.Slot = mcuboot.Primary
+	}
+	t.SlotAddress = word(f.address)
+	if f.counter != nil {
+		t.Rollback = word(f.counter)
+	}
+	if f.installed != "" || f.replaced != nil {
+		t.Installed = &mcuboot.Installed{Counter: word(f.replaced)}
+	}
+	var err error
+	if f.installed != "" {
+		if t.Installed.Version, err = mcuboot.ParseVersion(f.installed); err != nil {
+			return usagef("--installed-version: %w", err)
+		}
+		if f.Downgrade == "" && f.replaced == nil {
+			t.Downgrade = mcuboot.ByVersion
+		}
+	}
+	if f.replaced != nil && f.Downgrade == "" {
+		t.Downgrade = mcuboot.ByCounter
+	}
+	var vendor mcuboot.UUID
+	if f.Vendor != "" {
+		if vendor, err = mcuboot.VendorUUID(f.Vendor); err != nil {
+			return usagef("--vid: %w", err)
+		}
+		t.Vendor = &vendor
+	}
+	if f.Class != "" {
+		class, err := mcuboot.ClassUUID(vendor, f.Class)
+		if err != nil {
+			return usagef("--cid: %w", err)
+		}
+		t.Class = &class
+	}
+	return nil
+}
+
+// word is a flag's number where 32 bits are wanted; the flag has checked the range.
+func word(n *uint64) *uint32 {
+	if n == nil {
+		return nil
+	}
+	w := uint32(*n)
+	return &w
+}
+
+// readImageKeys reads the keys that are compiled into a bootloader.
+func readImageKeys(files []string) ([]mcuboot.Key, error) {
+	var keys []mcuboot.Key
+	for _, file := range files {
+		data, err := readInput(file, maxIdentity)
+		if err != nil {
+			return nil, err
+		}
+		k, err := mcuboot.ParseKey(data)
+		if err != nil {
+			return nil, &release.InputError{Path: file, Err: err}
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// withKeys is the bootloader that has some keys, or none.
+func (m *mcubootFlags) withKeys(keys []mcuboot.Key) (mcuboot.Target, error) {
+	var first mcuboot.Key
+	if len(keys) > 0 {
+		first = keys[0]
+	}
+	o, err := m.options(first.Public().Algorithm())
+	t := o.Target
+	t.Keys = keys
+	for _, rsa := range []mcuboot.SignatureType{mcuboot.RSA2048, mcuboot.RSA3072} {
+		if first.Verifies(rsa) {
+			t.Signature = rsa
+		}
+	}
+	return t, err
+}
+
+// imageVerifyError carries the checks to the output.
+type imageVerifyError struct {
+	error
+	result imageVerifyResult
+}
+
+func (e imageVerifyError) Unwrap() error { return e.error }
+
 // imageVerdict prints the checks and says how it ended.
 func (a *app) imageVerdict(path string, r imageVerifyResult, err error) error {
 	if !a.json {
 		fmt.Fprint(a.stdout, checksTable(r.Checks))
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return imageVerifyError{fmt.Errorf("%s: %w", path, err), r}
 	}
 	for _, w := range r.Warnings {
 		a.say("warning: %s", w)
 	}
+	what := path
+	if r.Version != "" {
+		what += ": version " + r.Version
+	}
 	if r.Complete {
-		a.say("%s: the bootloader takes it", path)
+		a.say("%s: the bootloader takes it", what)
 	} else {
-		a.say("%s: the bootloader takes it as far as the flags describe it", path)
+		a.say("%s: the bootloader takes it as far as the flags describe it", what)
 	}
 	return a.result(r, "")
 }
@@ -649,13 +775,16 @@ func checksTable(checks []imageCheck) string {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, c := range checks {
 		detail := c.Detail
-		if c.Reason != "" {
+		if c.Reason != "" { // the error line has the detail
 			detail = string(c.Reason)
 		}
 		if c.Result != "" {
 			detail += ", the phone is told " + c.Result
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", c.Step, c.Status, detail)
+		if detail != "" {
+			detail = "\t" + detail
+		}
+		fmt.Fprintf(w, "%s\t%s%s\n", strings.TrimSpace(c.Image+" "+c.Step), c.Status, detail)
 	}
 	if w.Flush() != nil {
 		return "" // a strings.Builder does not fail
@@ -665,7 +794,7 @@ func checksTable(checks []imageCheck) string {
 
 // readImageFile reads an image, from binary or Intel HEX.
 func readImageFile(path string) ([]byte, error) {
-	if !strings.EqualFold(filepath.Ext(path), ".hex") {
+	if !isHex(path) {
 		return readInput(path, firmware.DefaultMaxSize)
 	}
 	image, _, err := loadFirmware(path)
@@ -684,8 +813,10 @@ type imageEncrypt struct {
 	mcubootFlags
 	to        []string
 	output    string
+	keys      []string
 	deviceKey string
-	primary   bool
+	clear     bool
+	force     bool
 }
 
 func (a *app) imageEncryptCommand() *cobra.Command {
@@ -694,14 +825,15 @@ func (a *app) imageEncryptCommand() *cobra.Command {
 		Use:   "encrypt --to <key-or-folder>... --output <directory> <image>",
 		Short: "Make one encrypted MCUboot image for each device from a signed one",
 		Long: `Take a signed MCUboot image whose payload is in the clear and that is marked as
-encrypted ("otapack image sign mcuboot --encrypt KEY --clear", or one that
---device-key decrypts), and write one file for each device key, each with a
-content key of its own. MCUboot signs the plain image, so that one signature
-serves all of them and no token is needed here.
+encrypted ("otapack image sign mcuboot --encrypt-later", imgtool sign --encrypt
+KEY --clear, or one that --device-key decrypts), and write one file for each
+device key, each with a content key of its own. MCUboot signs the plain image, so
+that one signature serves all of them and no token is needed here. With --key the
+signature is checked first.
 
 --to takes public keys in PEM files, or folders of them; files are called after
-the keys.`,
-		Example: "  otapack image encrypt --to keys/devices -o out app.clear.bin",
+the keys. All of them are written or none; --force replaces them one by one.`,
+		Example: "  otapack image encrypt --to keys/devices -k fw.pub.pem -o out app.clear.bin",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.imageEncrypt(cmd.Context(), o, args[0]) },
 	}
@@ -709,7 +841,10 @@ the keys.`,
 	f.StringArrayVar(&o.to, "to", nil, "public key `file` of a device, or a folder of such files (repeatable)")
 	f.StringVarP(&o.output, "output", "o", "", "`directory` for the files")
 	f.StringVar(&o.deviceKey, "device-key", "", "`file` with the private key that the image is encrypted to now")
-	f.BoolVar(&o.primary, "clear", false, "leave the payload in the clear, for the first programming of each device")
+	f.StringArrayVarP(&o.keys, "key", "k", nil, "public key `file` that has to verify the image (repeatable)")
+	f.BoolVar(&o.clear, "clear", false, "leave the payload in the clear, for the first programming of each device")
+	f.BoolVarP(&o.force, "force", "f", false, "replace existing output files")
+	o.padding(f)
 	o.target(f)
 	return c
 }
@@ -735,42 +870,90 @@ func (a *app) imageEncrypt(ctx context.Context, f imageEncrypt, path string) err
 			return &release.InputError{Path: path, Err: err}
 		}
 	}
-	o, err := f.options(0)
+	signed, err := f.open(ctx, path, data, recipients[0])
 	if err != nil {
 		return err
 	}
-	if err := f.exchange(&o.Target, recipients[0].Public().Curve()); err != nil {
-		return err
-	}
-	signed, err := mcuboot.Reopen(data, o.Target, mcuboot.NoPadding)
-	if err != nil {
-		return &release.InputError{Path: path, Err: err}
+	r := imageResult{Schema: "otapack.image-encrypt/1", Format: "mcuboot"}
+	for _, name := range names { // no two runs write the same bytes
+		path := filepath.Join(f.output, name+".bin")
+		if _, err := os.Lstat(path); err == nil && !f.force {
+			return imageExists{fmt.Errorf("%s: %w", path, fs.ErrExist)}
+		}
 	}
 	set := atomicfile.NewSet(f.output)
 	defer set.Abort() // nothing is left after Commit
-	r := imageResult{Schema: "otapack.image-encrypt/1", Format: "mcuboot"}
 	for i, to := range recipients {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		w, err := set.Create(names[i] + ".bin")
-		if err != nil {
+		r.Paths = append(r.Paths, filepath.Join(f.output, names[i]+".bin"))
+		if err := f.write(set, r.Paths[i], signed, to); err != nil {
 			return err
 		}
-		emit := signed.EncryptFor
-		if f.primary {
-			emit = signed.ClearFor
-		}
-		if err := emit(w, to, rand.Reader); err != nil {
-			return refused(err)
-		}
-		r.Paths = append(r.Paths, filepath.Join(f.output, names[i]+".bin"))
 	}
 	if err := set.Commit(); err != nil {
 		return err
 	}
-	a.say("%d files from one signature", len(recipients))
+	a.say("%s from one signature", countOf(len(recipients), "file"))
 	return a.result(r, strings.Join(r.Paths, "\n")+"\n")
+}
+
+// open checks the image and takes it apart.
+func (f *imageEncrypt) open(ctx context.Context, path string, data []byte, to mcuboot.Recipient) (*mcuboot.Signed, error) {
+	keys, err := readImageKeys(f.keys)
+	if err != nil {
+		return nil, err
+	}
+	t, err := f.withKeys(keys)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.exchange(&t, to.Public().Curve()); err != nil {
+		return nil, err
+	}
+	if len(keys) > 0 {
+		inClear := t
+		inClear.Slot, inClear.DeviceKey = mcuboot.Primary, mcuboot.DeviceKey{}
+		if _, _, err := mcuboot.Verify(ctx, data, inClear); err != nil {
+			if errors.Is(err, mcuboot.ErrTarget) {
+				return nil, usageError{err}
+			}
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	padding := mcuboot.NoPadding
+	switch {
+	case f.confirm:
+		padding = mcuboot.Confirm
+	case f.pad || f.test:
+		padding = mcuboot.Pad
+	}
+	signed, err := mcuboot.Reopen(data, t, padding)
+	if err != nil {
+		return nil, &release.InputError{Path: path, Err: err}
+	}
+	return signed, nil
+}
+
+// write makes the file of one device.
+func (f *imageEncrypt) write(set *atomicfile.Set, path string, signed *mcuboot.Signed, to mcuboot.Recipient) error {
+	emit := signed.EncryptFor
+	if f.clear {
+		emit = signed.ClearFor
+	}
+	if f.force {
+		var b bytes.Buffer
+		if err := emit(&b, to, rand.Reader); err != nil {
+			return refused(err)
+		}
+		return writeImageFiles([]imageFile{{path, b.Bytes()}}, true)
+	}
+	w, err := set.Create(filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	return refused(emit(w, to, rand.Reader))
 }
 
 // readRecipients reads device keys from files and folders. Names are those of

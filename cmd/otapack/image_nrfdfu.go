@@ -18,9 +18,6 @@ import (
 	"github.com/otapack/otapack/sign"
 )
 
-// maxPackage bounds a DFU package in bytes.
-const maxPackage = 16 << 20
-
 // validations are the names of boot validations, as nrfutil has them.
 var validations = map[string]nrfdfu.ValidationType{
 	"NO_VALIDATION":              nrfdfu.NoValidation,
@@ -61,13 +58,20 @@ func (p *imageParts) flags(f *pflag.FlagSet) {
 	f.StringVar(&p.appVersionText, "application-version-string", "", "`version` of the application as a.b.c")
 	f.StringVar(&p.softDevice, "softdevice", "", "SoftDevice `file`")
 	numberFlag(f, &p.bootloaderVersion, "bootloader-version", "", math.MaxUint32, "`version` of the bootloader")
-	f.StringVar(&p.appValidation, "app-boot-validation", "", "how the application is checked at every start: none, `crc`, sha256 or ecdsa")
-	f.StringVar(&p.sdValidation, "sd-boot-validation", "", "the same for the SoftDevice")
+	f.StringVar(&p.appValidation, "app-boot-validation", "", "`how` the application is checked at every start: none, crc (the default), sha256 or ecdsa")
+	f.StringVar(&p.sdValidation, "sd-boot-validation", "", "`how` the SoftDevice is checked at every start: as for the application")
 }
 
 // part reads one of them, nil where the file is not given.
 func (p *imageParts) part(file, flag, validationName string) (*nrfdfu.Part, error) {
+	v, err := validation(flag, validationName)
+	if err != nil {
+		return nil, err
+	}
 	if file == "" {
+		if v != nil {
+			return nil, usagef("--%s is about a file that is not given", flag)
+		}
 		return nil, nil
 	}
 	data, err := readInput(file, maxFirmware)
@@ -78,8 +82,7 @@ func (p *imageParts) part(file, flag, validationName string) (*nrfdfu.Part, erro
 	if err != nil {
 		return nil, &release.InputError{Path: file, Err: err}
 	}
-	v, err := validation(flag, validationName)
-	return &nrfdfu.Part{Firmware: loaded, BootValidation: v}, err
+	return &nrfdfu.Part{Firmware: loaded, BootValidation: v}, nil
 }
 
 // parts reads the files; debug packages need no versions.
@@ -100,17 +103,25 @@ func (p *imageParts) parts(debug bool) (app, sd, bl *nrfdfu.Part, err error) {
 	} else if p.appVersion != nil || p.appVersionText != "" {
 		return nil, nil, nil, usagef("a version of the application, but no --application")
 	}
-	if bl != nil {
-		switch {
-		case p.bootloaderVersion != nil:
-			bl.Version = uint32(*p.bootloaderVersion)
-		case debug:
-			bl.Version = nrfdfu.MaxVersion
-		default:
-			return nil, nil, nil, usagef("--bootloader-version is missing")
-		}
+	switch {
+	case bl == nil:
+	case p.bootloaderVersion != nil:
+		bl.Version = uint32(*p.bootloaderVersion)
+	case debug:
+		bl.Version = nrfdfu.MaxVersion
+	default:
+		return nil, nil, nil, usagef("--bootloader-version is missing")
 	}
 	return app, sd, bl, nil
+}
+
+// dropped warns of bytes that an update does not bring. Of a SoftDevice they are
+// the master boot record, and of a bootloader its UICR words, as a rule.
+func (p *imageParts) dropped(app *nrfdfu.Part) []string {
+	if app == nil || app.Firmware.Dropped == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s: %d bytes are left out: an update writes neither the master boot record nor UICR", p.application, app.Firmware.Dropped)}
 }
 
 func (p *imageParts) applicationVersion(debug bool) (uint32, error) {
@@ -128,7 +139,7 @@ func (p *imageParts) applicationVersion(debug bool) (uint32, error) {
 	case debug:
 		return nrfdfu.MaxVersion, nil
 	}
-	return 0, usagef("--application-version is missing")
+	return 0, usagef("--application-version is missing, or --application-version-string")
 }
 
 // imageSignNRFDFU are the flags of "image sign nrfdfu".
@@ -152,13 +163,17 @@ func (a *app) imageSignNRFDFUCommand() *cobra.Command {
 		Short: "Make a signed nRF5 DFU package, as nrfutil pkg generate does",
 		Long: `Make a DFU package for the bootloader of the nRF5 SDK and sign it in one step with
 a key in a PKCS#11 token. Combinations that no device installs are refused before
-the token is opened, and what is allowed and rarely meant is a warning.
+the token is opened, and what is allowed and rarely meant is a warning. Before the
+package is written, it is read back and its signatures, hashes and sizes are
+checked as every bootloader does.
 
 The package is the same for the same input, but for the signatures. An
-application with --app-boot-validation ecdsa takes two signatures.`,
-		Example: `  otapack image sign nrfdfu --hw-version 52 --sd-req 0x0100 --application app.hex --application-version 4 --key radio-2026 app.zip`,
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.imageSignNRFDFU(cmd.Context(), o, args[0]) },
+application with --app-boot-validation ecdsa takes two signatures. "-" writes to
+standard output.`,
+		Example: `  otapack image sign nrfdfu --hw-version 52 --sd-req 0x0100 --application app.hex --application-version 4 --key radio-2026 app.zip
+  otapack image sign nrfdfu --hw-version 52 --sd-req 0xB7 --sd-id 0x101 --softdevice s132.hex --bootloader bl.hex --bootloader-version 2 --application app.hex --application-version 4 -k radio-2026 all.zip`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.imageSignNRFDFU(cmd.Context(), o, args[0]) },
 	}
 	f := c.Flags()
 	o.signers.flags(f, false)
@@ -229,21 +244,21 @@ func (f *imageSignNRFDFU) options() (nrfdfu.Options, error) {
 }
 
 func (a *app) imageSignNRFDFU(ctx context.Context, f imageSignNRFDFU, out string) error {
-	n := len(f.signers.keys)
-	if f.signers.throwaway {
-		n++
-	}
 	switch {
-	case f.unsigned && n > 0:
+	case f.unsigned && f.signers.given():
 		return usagef("--unsigned and a key rule each other out")
-	case !f.unsigned && n != 1:
-		return usagef("want one --key: the bootloader holds one; --unsigned makes a package without a signature")
+	case !f.unsigned && !f.signers.given():
+		return usagef("--key is missing; --unsigned makes a package without a signature")
+	case len(f.signers.keys) > 1:
+		return usagef("%d keys: the bootloader holds one, and a package has one signature", len(f.signers.keys))
+	case f.bootloader == "" && f.bootloaderVersion != nil:
+		return usagef("a version of the bootloader, but no --bootloader")
 	}
 	o, err := f.options()
 	if err != nil {
 		return err
 	}
-	signers, err := a.resolveSigners(f.signers, sign.ESP256)
+	signers, err := a.resolveSigners(f.signers)
 	if err != nil {
 		return err
 	}
@@ -252,13 +267,18 @@ func (a *app) imageSignNRFDFU(ctx context.Context, f imageSignNRFDFU, out string
 	}
 	boot, err := nrfdfu.Prepare(o)
 	if err != nil {
-		if errors.Is(err, nrfdfu.ErrOptions) {
-			return usageError{err}
-		}
 		return refused(err)
 	}
+	r := imageResult{Schema: "otapack.image-sign/1", Format: "nrfdfu"}
+	r.Warnings = f.dropped(o.Application)
 	for _, w := range boot.Warnings() {
+		r.Warnings = append(r.Warnings, w.String())
+	}
+	for _, w := range r.Warnings {
 		a.say("warning: %s", w)
+	}
+	if err := checkFree(f.force, signers, out, f.signers.publicOut); err != nil {
+		return err
 	}
 	open, closeAll, err := a.openSigners(ctx, signers)
 	defer closeAll()
@@ -282,18 +302,16 @@ func (a *app) imageSignNRFDFU(ctx context.Context, f imageSignNRFDFU, out string
 	if err != nil {
 		return err
 	}
-	if _, err := nrfdfu.ParsePackage(data); err != nil { // it has to be readable before it is written
-		return err
+	pkg, err := nrfdfu.ParsePackage(data)
+	if err == nil {
+		err = pkg.CheckContent(o.Key, o.SDK)
 	}
-	if err := writeResult(out, data, f.force); err != nil {
-		return err
+	if err != nil {
+		return fmt.Errorf("the finished package: %w", err)
 	}
-	r := imageResult{Schema: "otapack.image-sign/1", Format: "nrfdfu", Path: out, Size: int64(len(data))}
-	for _, s := range signers {
-		r.KeyIDs = append(r.KeyIDs, s.public.ID().String())
-	}
-	a.say("%s: nRF5 DFU package, %d signatures", out, made)
-	return a.result(r, out+"\n")
+	a.say("nRF5 DFU package, %s, checked as bootloaders do", countOf(made, "signature"))
+	r.signedBy(signers)
+	return a.writeImage(r, out, data, f.force, f.signers, signers)
 }
 
 // imageVerifyNRFDFU are the flags of "image verify nrfdfu".
@@ -303,6 +321,7 @@ type imageVerifyNRFDFU struct {
 	sdk                           int
 	hwVersion                     *uint64
 	softDevice                    string
+	softDeviceEnd                 *uint64
 	serial                        bool
 	debug                         bool
 	appVersion, bootloaderVersion *uint64
@@ -334,11 +353,12 @@ and what a phone is told: "error 5" is INVALID_OBJECT.`,
 	f.IntVar(&o.sdk, "sdk", 15, "`generation` of the nRF5 SDK of the bootloader: 15, 16 or 17")
 	numberFlag(f, &o.hwVersion, "hw-version", "", math.MaxUint32, "hardware `version` of the device")
 	f.StringVar(&o.softDevice, "softdevice", "", "installed SoftDevice: its firmware `id`, or a name like \"s140 7.2.0\"; left out for none")
+	numberFlag(f, &o.softDeviceEnd, "softdevice-end", "", math.MaxUint32, "`address` behind the installed SoftDevice, where otapack does not know its id")
 	f.BoolVar(&o.serial, "serial", false, "the bootloader works over a serial line and not over BLE")
 	f.BoolVar(&o.debug, "debug-bootloader", false, "the bootloader is a debug build, which checks no versions of debug packages")
 	numberFlag(f, &o.appVersion, "application-version", "", math.MaxUint32, "`version` of the installed application")
 	numberFlag(f, &o.bootloaderVersion, "bootloader-version", "", math.MaxUint32, "`version` of the bootloader")
-	numberFlag(f, &o.appSize, "application-size", "", math.MaxUint32, "`size` of the installed application in bytes")
+	numberFlag(f, &o.appSize, "application-size", "", math.MaxUint32, "`size` of the installed application in bytes, 0 for none")
 	numberFlag(f, &o.bootloaderStart, "bootloader-start", "", math.MaxUint32, "`address` of the bootloader, where it is not the SDK's")
 	numberFlag(f, &o.dataArea, "app-data-area", "", math.MaxUint32, "`size` that the bootloader keeps for application data")
 	f.BoolVar(&o.unsignedApps, "unsigned-apps", false, "NRF_DFU_REQUIRE_SIGNED_APP_UPDATE is 0")
@@ -380,24 +400,29 @@ func (f *imageVerifyNRFDFU) device() (nrfdfu.Device, error) {
 		}
 	}
 	if f.softDevice != "" {
-		s, err := softDevice(f.softDevice)
+		s, err := softDevice(f.softDevice, f.softDeviceEnd)
 		if err != nil {
 			return d, err
 		}
 		d.SoftDevice = &s
 		d.BLE = !f.serial
 	}
-	d.Key, err = readPublicKey(f.key, f.key)
+	d.Key, err = readPublicKey(f.key)
 	return d, err
 }
 
-// softDevice finds one by name or firmware id.
-func softDevice(name string) (nrfdfu.SoftDevice, error) {
+// softDevice finds one by name or firmware id, or makes one of its id and end.
+func softDevice(name string, end *uint64) (nrfdfu.SoftDevice, error) {
 	if id, err := parseNumber(name, math.MaxUint16); err == nil {
 		all := nrfdfu.SoftDevices()
-		if i := slices.IndexFunc(all, func(s nrfdfu.SoftDevice) bool { return uint64(s.FWID) == id }); i >= 0 {
-			return all[i], nil
+		i := slices.IndexFunc(all, func(s nrfdfu.SoftDevice) bool { return uint64(s.FWID) == id })
+		switch {
+		case end != nil:
+			return nrfdfu.SoftDevice{FWID: uint16(id), End: uint32(*end)}, nil
+		case i < 0:
+			return nrfdfu.SoftDevice{}, usagef("--softdevice 0x%04x is none that otapack knows: say where it ends with --softdevice-end", id)
 		}
+		return all[i], nil
 	}
 	s, err := nrfdfu.SoftDeviceByName(name)
 	if err != nil {
@@ -411,7 +436,7 @@ func (a *app) imageVerifyNRFDFU(f imageVerifyNRFDFU, path string) error {
 	if err != nil {
 		return err
 	}
-	data, err := readInput(path, maxPackage)
+	data, err := readInput(path, nrfdfu.MaxPackage)
 	if err != nil {
 		return err
 	}
@@ -427,7 +452,7 @@ func (a *app) imageVerifyNRFDFU(f imageVerifyNRFDFU, path string) error {
 	for _, c := range trace {
 		check := imageCheck{Step: string(c.Step), Status: string(c.Status), Reason: c.Reason, Detail: c.Detail}
 		if len(pkg.Images) > 1 {
-			check.Step = string(c.Image) + " " + check.Step
+			check.Image = string(c.Image)
 		}
 		if c.Result != nil {
 			check.Result = c.Result.String()

@@ -41,7 +41,8 @@ func (a *app) imageSettingsCommand() *cobra.Command {
 		Long: `Make the settings page that is programmed together with the first firmware, as
 nrfutil settings generate does: the bootloader then starts the application and
 refuses downgrades from the first update on. Boot validations with ecdsa are
-signed with a key in a PKCS#11 token.`,
+signed with a key in a PKCS#11 token. The finished page is held against the firmware
+before it is written. "-" writes to standard output.`,
 		Example: `  otapack image settings --family NRF52840 --application app.hex --application-version 1 --bootloader-version 1 settings.hex`,
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.imageSettings(cmd.Context(), o, args[0]) },
@@ -67,15 +68,21 @@ func (a *app) imageSettings(ctx context.Context, f imageSettings, out string) er
 	if err != nil {
 		return err
 	}
-	if f.bootloaderVersion == nil {
+	address, backup, err := f.addresses(profile)
+	switch {
+	case err != nil:
+		return err
+	case f.bootloaderVersion == nil:
 		return usagef("--bootloader-version is missing")
+	case len(f.signers.keys) > 1:
+		return usagef("%d keys: the bootloader holds one", len(f.signers.keys))
 	}
 	app, sd, _, err := f.parts(false)
 	if err != nil {
 		return err
 	}
 	o := nrfdfu.SettingsOptions{Version: f.version, Application: app, SoftDevice: sd, BootloaderVersion: uint32(*f.bootloaderVersion)}
-	signers, err := a.resolveSigners(f.signers, sign.ESP256)
+	signers, err := a.resolveSigners(f.signers)
 	if err != nil {
 		return err
 	}
@@ -84,16 +91,29 @@ func (a *app) imageSettings(ctx context.Context, f imageSettings, out string) er
 	}
 	draft, err := nrfdfu.PrepareSettings(o)
 	if err != nil {
-		if errors.Is(err, nrfdfu.ErrOptions) {
-			return usageError{err}
+		if len(signers) == 0 && errors.Is(err, nrfdfu.ErrOptions) {
+			return usagef("--key is missing: a boot validation with ecdsa is signed")
 		}
 		return refused(err)
 	}
+	warnings := f.dropped(app)
+	for _, w := range warnings {
+		a.say("warning: %s", w)
+	}
+	requests := draft.Requests()
+	if len(requests) == 0 && len(signers) > 0 {
+		a.say("warning: the key signs nothing: no boot validation is ecdsa")
+		signers = nil
+	}
+	// What the addresses are wrong about needs no signature to be found.
+	if _, err := nrfdfu.SettingsImage(make([]byte, nrfdfu.SettingsSizeV1), address, backup); err != nil {
+		return refused(err)
+	}
+	if err := checkFree(f.force, signers, out, f.signers.publicOut); err != nil {
+		return err
+	}
 	var signatures []sign.Signature
-	if requests := draft.Requests(); len(requests) > 0 {
-		if len(signers) == 0 {
-			return usagef("--key is missing: a boot validation with ecdsa is signed")
-		}
+	if len(requests) > 0 {
 		open, closeAll, err := a.openSigners(ctx, signers)
 		defer closeAll()
 		if err != nil {
@@ -114,31 +134,39 @@ func (a *app) imageSettings(ctx context.Context, f imageSettings, out string) er
 	if err != nil {
 		return err
 	}
-	address, backup := profile.Settings, &profile.Backup
-	if f.start != nil {
-		address = uint32(*f.start)
-		*backup = address - 0x1000
-	}
-	if f.backup != nil {
-		*backup = uint32(*f.backup)
-	}
-	if f.noBackup {
-		backup = nil
-	}
 	image, err := nrfdfu.SettingsImage(page, address, backup)
 	if err != nil {
-		return refused(err)
+		return err
 	}
 	var text bytes.Buffer
 	if err := firmware.WriteIntelHex(&text, image); err != nil {
 		return err
 	}
-	if err := writeResult(out, text.Bytes(), f.force); err != nil {
-		return err
+	a.say("settings page at 0x%x, version %d, %s", address, f.version, countOf(len(signatures), "signature"))
+	r := imageResult{Schema: "otapack.image-settings/1", Format: "nrfdfu", Warnings: warnings}
+	r.signedBy(signers)
+	return a.writeImage(r, out, text.Bytes(), f.force, f.signers, signers)
+}
+
+// addresses are those of the page and of its backup, nil for none.
+func (f *imageSettings) addresses(p nrfdfu.Profile) (page uint32, backup *uint32, err error) {
+	const pageSize = 0x1000
+	page, backup = p.Settings, &p.Backup
+	if f.start != nil {
+		page = uint32(*f.start)
+		*backup = page - pageSize
 	}
-	r := imageResult{Schema: "otapack.image-settings/1", Format: "nrfdfu", Path: out, Size: int64(text.Len())}
-	a.say("%s: settings page at 0x%x, version %d", out, address, f.version)
-	return a.result(r, out+"\n")
+	switch {
+	case f.backup != nil && f.noBackup:
+		return 0, nil, usagef("--backup-address and --no-backup rule each other out")
+	case f.backup != nil:
+		*backup = uint32(*f.backup)
+	case f.noBackup:
+		backup = nil
+	case page < pageSize:
+		return 0, nil, usagef("--start-address 0x%x leaves no page below it: say where the backup goes with --backup-address, or --no-backup", page)
+	}
+	return page, backup, nil
 }
 
 // checkSettings holds the page against the firmware, as the bootloader does at

@@ -23,16 +23,22 @@ func (a *app) inspectCommand() *cobra.Command {
 	var diag bool
 	c := &cobra.Command{
 		Use:   "inspect <file>",
-		Short: "Show what is in a bundle, an envelope or a record",
+		Short: "Show what is in a bundle, an envelope, a record or an image",
 		Long: `Decode a bundle (.ota), a SUIT envelope, a release record or the record of a key
-ceremony and show it. Nothing is verified: what inspect prints is what the file
-claims.
+ceremony and show it. An MCUboot image, a DFU package and a settings page are shown
+as by "otapack image inspect". Nothing is verified: what inspect prints is what the
+file claims.
 
 With --diag, show the CBOR diagnostic notation (RFC 8949, section 8); byte strings
 that happen to parse as CBOR are shown as such, which is a guess.`,
 		Example: "  otapack inspect dist/1.4.2/toothbrush-1.4.2.ota",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.inspect(args[0], diag) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			if !diag && isImage(args[0]) {
+				return a.imageInspect(args[0])
+			}
+			return a.inspect(args[0], diag)
+		},
 	}
 	c.Flags().BoolVar(&diag, "diag", false, "show CBOR diagnostic notation")
 	return c

@@ -29,7 +29,7 @@ on the token, to pin a key that another tool has made.
     nrf           C source for the nRF5 SDK bootloader: X and Y byte-reversed, P-256
     mcuboot       C source for MCUboot, as imgtool getpub writes it: the DER form
     mcuboot-hash  digest of the DER form, for MCUboot builds that keep only it:
-                  32 bytes of SHA-256 for P-256, 48 of SHA-384 for P-384
+                  SHA-256, for P-384 SHA-384
     ihex@ADDRESS  Intel HEX: X and Y big endian at an address of the flash, without
                   the 0x04 that an uncompressed point begins with`,
 		Example: `  otapack key export fw-2026 --as c -o bootloader/fw_key.h

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/otapack/otapack/formats"
 	"github.com/otapack/otapack/formats/firmware"
+	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/cose"
 )
@@ -27,13 +29,13 @@ var keyForms = []keyForm{
 	{"c", func(alias string, k sign.PublicKey) ([]byte, error) { return cHeader(alias, k), nil }},
 	{"nrf", func(_ string, k sign.PublicKey) ([]byte, error) { return nrfSource(k) }},
 	{"mcuboot", func(_ string, k sign.PublicKey) ([]byte, error) { return mcubootSource(k), nil }},
-	{"mcuboot-hash", func(_ string, k sign.PublicKey) ([]byte, error) { return k.Algorithm().Digest(k.DER()), nil }},
+	{"mcuboot-hash", func(_ string, k sign.PublicKey) ([]byte, error) { return mcubootHash(k), nil }},
 }
 
 // render writes a key, unless the form is made of a point's coordinates and the
 // key has none.
 func (f keyForm) render(alias string, k sign.PublicKey) ([]byte, error) {
-	if k.Point() == nil && !slices.Contains([]string{"pem", "der", "jwk", "cose", "mcuboot"}, f.name) {
+	if k.Point() == nil && !slices.Contains([]string{"pem", "der", "jwk", "cose", "mcuboot", "mcuboot-hash"}, f.name) {
 		return nil, fmt.Errorf("form %s has X and Y of a point, an %s key has none: %w", f.name, k.Algorithm(), sign.ErrCurve)
 	}
 	return f.write(alias, k)
@@ -119,6 +121,16 @@ func mcubootSource(k sign.PublicKey) []byte {
 	writeCBytes(&b, k.DER(), 8, "   ")
 	fmt.Fprintf(&b, "\n};\nconst unsigned int %s_pub_key_len = %d;\n", name, len(k.DER()))
 	return []byte(b.String())
+}
+
+// mcubootHash is the KEYHASH of images: the digest of the DER form with the hash
+// that imgtool takes for images of such keys, unless it is told another.
+func mcubootHash(k sign.PublicKey) []byte {
+	hash := crypto.SHA256
+	if k.Algorithm() == sign.ESP384 {
+		hash = crypto.SHA384
+	}
+	return mcuboot.NewKey(k).Hash(hash)
 }
 
 // writeCBytes writes the elements of a C array, a number of them to a line.

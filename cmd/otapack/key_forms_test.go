@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/otapack/otapack/formats/firmware"
+	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/testvectors"
 )
@@ -118,6 +120,54 @@ func TestExportMCUboot(t *testing.T) {
 			t.Errorf("%s: hash %x, want %x", name, got, hash)
 		}
 	}
+}
+
+// An Ed25519 key, as imgtool embeds it: its 04-ed25519 names the key by the hash of
+// the same bytes.
+func TestExportMCUbootEd25519(t *testing.T) {
+	text, err := publicPEM("ed25519")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := sign.ParsePublicKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := goldenFile("04-ed25519")
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := mcuboot.Parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := exportAs(t, "mcuboot", key)
+	embedded := cBytes(t, source)
+	hash := sha256.Sum256(embedded)
+	for _, e := range image.Unprotected {
+		if e.Type != mcuboot.TypeKeyHash {
+			continue
+		}
+		if len(embedded) != 44 || !bytes.Equal(hash[:], e.Value) || !bytes.Equal(exportAs(t, "mcuboot-hash", key), e.Value) {
+			t.Errorf("%x has the hash %x, the image names %x", embedded, hash, e.Value)
+		}
+		for _, want := range []string{"const unsigned char ed25519_pub_key[] = {\n", "};\nconst unsigned int ed25519_pub_key_len = 44;\n"} {
+			if !strings.Contains(string(source), want) {
+				t.Errorf("no %q in\n%s", want, source)
+			}
+		}
+		for _, form := range []string{"c", "nrf", "ihex@0"} {
+			f, err := parseKeyForm(form)
+			if err == nil {
+				_, err = f.render("fw", key)
+			}
+			if !errors.Is(err, sign.ErrCurve) {
+				t.Errorf("%s: %v, want ErrCurve", form, err)
+			}
+		}
+		return
+	}
+	t.Error("the image names no key")
 }
 
 func TestExportIntelHex(t *testing.T) {

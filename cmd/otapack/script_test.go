@@ -52,6 +52,7 @@ func TestMain(m *testing.M) {
 //	fault [PLAN]                what follows uses a module with faults, see package p11fault; without a plan it is as before
 //	calls FUNCTION NUMBER       how often a PKCS#11 function was called since the last fault
 //	recipient NAME WORD FILE    replace a word by the id of the key that a component is encrypted to
+//	vector, golden, ...         files of testvectors (see imageScriptCommands)
 //	nosecrets                   no PIN and no private key in stdout, stderr and the files outside .otapack and bench
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -76,7 +77,7 @@ func TestScript(t *testing.T) {
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: withImageCommands(map[string]func(*testscript.TestScript, bool, []string){
 			"project":   scriptProject,
 			"softhsm":   scriptSoftHSM,
 			"exits":     scriptExits,
@@ -95,7 +96,7 @@ func TestScript(t *testing.T) {
 			"nosecrets": scriptNoSecrets,
 			"unwrap":    scriptUnwrap,
 			"recipient": scriptRecipient,
-		},
+		}),
 	})
 }
 

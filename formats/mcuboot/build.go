@@ -59,7 +59,8 @@ type Options struct {
 	// Encrypt asks for an encrypted image, nil for a plain one.
 	Encrypt *Encrypt
 
-	// Padding needs Target.SlotSize and Target.Mode.
+	// Padding needs Target.SlotSize. Where Target.Mode is not known it is that of
+	// the modes that swap, as imgtool's is.
 	Padding Padding
 }
 
@@ -352,8 +353,8 @@ func (d *Draft) lint(signed []byte) error {
 	if o.Padding < NoPadding || o.Padding > Confirm {
 		return fmt.Errorf("mcuboot: %s: padding %d: %w", o.Artifact, o.Padding, ErrTarget)
 	}
-	if o.Padding != NoPadding && (t.SlotSize == 0 || t.Mode == ModeUnknown) {
-		return fmt.Errorf("mcuboot: %s: padding needs slot size and mode: %w", o.Artifact, ErrTarget)
+	if o.Padding != NoPadding && t.SlotSize == 0 {
+		return fmt.Errorf("mcuboot: %s: padding needs the slot size: %w", o.Artifact, ErrTarget)
 	}
 	longest := d.longestArea()
 	n := areaSize(longest)
@@ -361,6 +362,9 @@ func (d *Draft) lint(signed []byte) error {
 		return refuse(verdict.TLVLength, "unprotected TLVs of %d bytes, at most %d", n, maxArea)
 	}
 	if err := t.checkSize(f.Header, int64(len(signed)+n)); err != nil {
+		return err
+	}
+	if err := t.checkTrailer(int64(len(signed) + n)); err != nil {
 		return err
 	}
 	if o.NonBootable {
@@ -695,8 +699,8 @@ func Reopen(data []byte, target Target, padding Padding) (*Signed, error) {
 		return nil, verdict.New(verdict.EncryptionNotBuiltIn, object, "encrypted, but the bootloader is built without encryption")
 	case f.Header.Flags&encryptionFlags != target.aesFlag():
 		return nil, verdict.New(verdict.AESLength, object, "marked as %s, and the bootloader takes AES-%d", f.Header.Flags&encryptionFlags, 8*target.keySize())
-	case padding != NoPadding && (target.SlotSize == 0 || target.Mode == ModeUnknown):
-		return nil, fmt.Errorf("mcuboot: padding needs slot size and mode: %w", ErrTarget)
+	case padding != NoPadding && target.SlotSize == 0:
+		return nil, fmt.Errorf("mcuboot: padding needs the slot size: %w", ErrTarget)
 	}
 	if err := f.checkHash(); err != nil {
 		return nil, err
@@ -707,7 +711,11 @@ func Reopen(data []byte, target Target, padding Padding) (*Signed, error) {
 	if n > maxArea {
 		return nil, verdict.New(verdict.TLVLength, object, "unprotected TLVs of %d bytes, at most %d", n, maxArea)
 	}
-	if err := target.checkSize(f.Header, int64(f.Header.end())+int64(f.Header.ProtectedSize)+int64(n)); err != nil {
+	size := int64(f.Header.end()) + int64(f.Header.ProtectedSize) + int64(n)
+	if err := target.checkSize(f.Header, size); err != nil {
+		return nil, err
+	}
+	if err := target.checkTrailer(size); err != nil {
 		return nil, err
 	}
 	return &Signed{file: f, target: target, padding: padding, clear: true}, nil

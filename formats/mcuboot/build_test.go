@@ -720,3 +720,36 @@ func TestKeys(t *testing.T) {
 		t.Error("the zero device key is one")
 	}
 }
+
+// Without a mode, padding and the limit are imgtool's.
+func TestModeUnknown(t *testing.T) {
+	for _, name := range []string{"16-p256-confirm", "17-p256-test", "20-p256-confirm-erased0"} {
+		o := options(t, name)
+		o.Target.Mode, o.Target.SectorSize = mcuboot.ModeUnknown, 0
+		o.Target.Signature, o.Keys = mcuboot.HashOnly, nil
+		d, err := mcuboot.Build(payload(t, ""), o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.Finish(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		imgtools := find(t, name).file(t)
+		if want := imgtools[len(imgtools)-4096:]; len(got) != len(imgtools) || !bytes.Equal(got[len(got)-4096:], want) {
+			t.Errorf("%s: another trailer", name)
+		}
+	}
+	// 128 sectors of three writes, four fields of 8, magic of 16; header, TLV info and
+	// hash. Without a write size it is imgtool's 1.
+	for writeSize, trailer := range map[uint32]int{0: 432, 1: 432, 4: 1584} {
+		o := mcuboot.Options{Target: mcuboot.Target{Signature: mcuboot.HashOnly, SlotSize: 0x4000, WriteSize: writeSize}, HeaderSize: 32, PadHeader: true}
+		room := 0x4000 - trailer - 32 - 4 - 36
+		if _, err := mcuboot.Build(make([]byte, room), o, nil); err != nil {
+			t.Error(err)
+		}
+		if _, err := mcuboot.Build(make([]byte, room+1), o, nil); verdict.Of(err) != verdict.ImageExceedsSlot {
+			t.Errorf("write size %d: %v", writeSize, err)
+		}
+	}
+}

@@ -438,6 +438,23 @@ func (t Target) checkSize(h Header, size int64) error {
 	return nil
 }
 
+// checkTrailer is what imgtool checks of an image for a slot, whatever the mode
+// (scripts/imgtool/image.py, check_trailer): beside it fits the trailer of the
+// modes that swap. It is for a target that does not say its mode; of the others
+// MaxImage knows more.
+func (t Target) checkTrailer(size int64) error {
+	if t.Mode != ModeUnknown || t.SlotSize == 0 {
+		return nil
+	}
+	t.WriteSize = max(t.WriteSize, 1)
+	trailer := int64(t.maxSectors())*t.statusEntry() + t.trailerInfo()
+	if slot := int64(t.slotSize()); size+trailer > slot {
+		return verdict.New(verdict.ImageExceedsSlot, object,
+			"%d bytes and a trailer of %d for the modes that swap do not fit the slot of %d; other modes need less, if they are named", size, trailer, slot)
+	}
+	return nil
+}
+
 // checkHeaderSizes is the middle of boot_check_header_valid
 // (boot/bootutil/src/bootutil_loader.c).
 func (t Target) checkHeaderSizes(h Header) error {

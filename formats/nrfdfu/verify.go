@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"slices"
 
+	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/verdict"
 )
 
@@ -179,12 +181,15 @@ func refuse(result Result, reason verdict.Reason, detail string, args ...any) er
 	return &refusal{result, verdict.New(reason, "", detail, args...)}
 }
 
-func (b *boot) install() error {
-	b.init, b.kind = InitCommand{}, 0
-	for _, s := range []struct {
-		step Step
-		run  func() (Status, error)
-	}{
+// check is one step of a bootloader.
+type check struct {
+	step Step
+	run  func() (Status, error)
+}
+
+// checks are the steps in the bootloader's order.
+func (b *boot) checks() []check {
+	return []check{
 		{StepReceive, b.receive},
 		{StepDecode, b.decode},
 		{StepSignature, b.signature},
@@ -200,18 +205,50 @@ func (b *boot) install() error {
 		{StepSoftDeviceInfo, b.softDeviceInfo},
 		{StepBootValidation, b.bootValidation},
 		{StepEnd, b.end},
-	} {
-		status, err := s.run()
+	}
+}
+
+func (b *boot) install() error {
+	b.init, b.kind = InitCommand{}, 0
+	for _, c := range b.checks() {
+		status, err := c.run()
 		if err != nil {
-			return b.failed(s.step, err)
+			return b.failed(c.step, err)
 		}
 		if status == NotRun {
 			b.verified.complete = false
 		}
-		b.trace = append(b.trace, Check{Image: b.image.Kind, Step: s.step, Status: status})
+		b.trace = append(b.trace, Check{Image: b.image.Kind, Step: c.step, Status: status})
 	}
 	b.warn()
 	b.activate()
+	return nil
+}
+
+// CheckContent makes the checks of Verify that come out the same on every device
+// with a key and an SDK: all but those of hardware, installed SoftDevice,
+// installed version and room. A tool that makes packages for devices that it does
+// not know uses it before it hands one out. The zero key is for packages that are
+// unsigned on purpose. A refusal is a *[Refusal].
+func (p *Package) CheckContent(key sign.PublicKey, sdk SDK) error {
+	ofDevice := []Step{StepHardware, StepSoftDevice, StepVersion, StepRoom}
+	if key.IsZero() {
+		ofDevice = append(ofDevice, StepSignature)
+	}
+	if len(p.Images) == 0 {
+		return fmt.Errorf("nrfdfu: a package without images: %w", ErrOptions)
+	}
+	for _, image := range p.Images {
+		b := boot{image: image, device: Device{SDK: sdk, Key: key, ExternalApps: true, Layout: Layout{MBRParams: math.MaxUint32}}}
+		for _, c := range b.checks() {
+			if slices.Contains(ofDevice, c.step) {
+				continue
+			}
+			if _, err := c.run(); err != nil {
+				return b.failed(c.step, err)
+			}
+		}
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/otapack/otapack/formats/nrfdfu"
@@ -475,5 +476,45 @@ func TestProfiles(t *testing.T) {
 	}
 	if _, err := nrfdfu.SoftDeviceByName("s132 1.0.0"); !errors.Is(err, nrfdfu.ErrUnknown) {
 		t.Error(err)
+	}
+}
+
+// TestCheckContent has no device, and refuses what none takes, as the bootloaders
+// of verdicts.json do, and takes what one of them takes.
+func TestCheckContent(t *testing.T) {
+	key := publicKey(t, "test-a")
+	counts := map[bool]int{}
+	for _, v := range vectors(t) {
+		p := v.pack(t)
+		accepted := false
+		for device, answers := range v.Bootloader {
+			last := answers[len(answers)-1]
+			accepted = accepted || strings.HasPrefix(last, "accept") && !strings.Contains(device, "debug")
+		}
+		err := p.CheckContent(key, nrfdfu.SDK15)
+		if accepted && err != nil {
+			t.Errorf("%s: %v", v.File, err)
+		}
+		if r := (*nrfdfu.Refusal)(nil); err != nil && (!errors.As(err, &r) || verdict.Of(err) == "") {
+			t.Errorf("%s: %v is no refusal", v.File, err)
+		}
+		if err == nil && !accepted && !strings.Contains(v.File, "no_fw_version") { // versions are checked against the installed ones
+			for _, answers := range v.Bootloader { // of what is left to the device
+				last := answers[len(answers)-1]
+				if !strings.Contains(last, "VERSION_FAILURE") && !strings.Contains(last, "INSUFFICIENT_RESOURCES") && !strings.HasPrefix(last, "accept") {
+					t.Errorf("%s: taken, %s", v.File, last)
+				}
+			}
+		}
+		counts[err == nil]++
+		if err == nil && p.CheckContent(publicKey(t, "test-b"), nrfdfu.SDK15) == nil {
+			t.Errorf("%s: another key verifies it", v.File)
+		}
+	}
+	if counts[true] < 15 || counts[false] < 15 {
+		t.Error(counts)
+	}
+	if err := (&nrfdfu.Package{}).CheckContent(key, nrfdfu.SDK15); !errors.Is(err, nrfdfu.ErrOptions) {
+		t.Errorf("no images: %v", err)
 	}
 }
