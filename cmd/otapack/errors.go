@@ -56,6 +56,8 @@ type failure struct {
 	Findings []release.Finding `json:"findings,omitempty"`
 	// Report is what verify found.
 	Report *release.Report `json:"report,omitempty"`
+	// Rehearsal is what rehearse found, or covered before it was interrupted.
+	Rehearsal *rehearsed `json:"rehearsal,omitempty"`
 }
 
 // reportError carries a verification report to the output.
@@ -77,6 +79,9 @@ func (a *app) fail(err error) int {
 		}
 		if r, ok := errors.AsType[reportError](err); ok && r.report.ReleaseID != "" { // else nothing was found out
 			f.Report = r.report
+		}
+		if r, ok := errors.AsType[rehearsalError](err); ok {
+			f.Rehearsal = r.rehearsed
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
@@ -222,6 +227,8 @@ var hints = map[string]string{
 	string(verdict.BundleChecksum):         "the file was damaged on the way: fetch it again",
 	string(verdict.ImageExceedsBank):       "the image does not fit the device; components.<name>.bank describes another flash layout",
 	string(verdict.ImageOutsideBank):       "link the image for the start of the bank, or describe your flash layout with components.<name>.bank",
+	string(verdict.PackageExceedsBank):     "the reference bootloaders keep image, payloads to pass on and manifests in one bank; if yours do not, set policy.rehearse: off",
+	string(verdict.RehearsalVersions):      "test that combination on a device, then list it under allowed-versions; devices that skipped a release need a listed way too",
 	string(verdict.TransitionNotAllowed):   "test that combination on a device, then list it under allowed-versions, or change install-order",
 	string(verdict.PeerTooOld):             "update the peer first (install-order) or raise its version",
 	string(verdict.BaseMissing):            "set components.<name>.base to the address of the binary's first byte",

@@ -104,6 +104,9 @@ func (a *app) release(ctx context.Context, o releaseOptions) error {
 		return err
 	}
 	a.say("rehearsed with throwaway keys: %d of %d components accepted by their bootloaders", len(draft.Record().Components), len(draft.Record().Components))
+	if loss := rehearsed.PowerLoss(); loss != nil {
+		a.say("rehearsed power loss at %d of %d flash operations: %d runs, none fails", loss.CutPoints, loss.Operations, loss.Runs)
+	}
 	if o.dryRun {
 		a.say("dry run: nothing signed, nothing written")
 		return a.result(released{draft.Record(), "dry-run", ""}, "")

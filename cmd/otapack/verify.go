@@ -60,22 +60,9 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 	if err != nil {
 		return err
 	}
-	o := release.VerifyOptions{MinSequence: minSequence, Identities: map[string]encrypt.Identity{}}
-	for _, spec := range deviceKeys {
-		name, file, ok := strings.Cut(spec, "=")
-		if !ok || name == "" || file == "" {
-			return usagef("--device-key %q: want component=file", spec)
-		}
-		c, ok := project.Config().Component(name)
-		if !ok {
-			return usagef("--device-key: %s has no component %q", a.configPath, name)
-		}
-		if len(c.EncryptTo) == 0 {
-			a.say("warning: %s is not encrypted by %s; its device key may not be needed", name, a.configPath)
-		}
-		if o.Identities[name], err = readIdentity(file); err != nil {
-			return err
-		}
+	o := release.VerifyOptions{MinSequence: minSequence}
+	if o.Identities, err = a.identities(project, deviceKeys); err != nil {
+		return err
 	}
 	f, size, err := openInput(path)
 	if err != nil {
@@ -150,6 +137,30 @@ func checksText(t bootloader.Trace) string {
 		return fmt.Sprintf("%d checks passed, %d not run", passed, notRun)
 	}
 	return fmt.Sprintf("%d checks passed", passed)
+}
+
+// identities reads the keys of --device-key.
+func (a *app) identities(project *release.Project, deviceKeys []string) (map[string]encrypt.Identity, error) {
+	identities := map[string]encrypt.Identity{}
+	for _, spec := range deviceKeys {
+		name, file, ok := strings.Cut(spec, "=")
+		if !ok || name == "" || file == "" {
+			return nil, usagef("--device-key %q: want component=file", spec)
+		}
+		c, ok := project.Config().Component(name)
+		if !ok {
+			return nil, usagef("--device-key: %s has no component %q", a.configPath, name)
+		}
+		if len(c.EncryptTo) == 0 {
+			a.say("warning: %s is not encrypted by %s; its device key may not be needed", name, a.configPath)
+		}
+		id, err := readIdentity(file)
+		if err != nil {
+			return nil, err
+		}
+		identities[name] = id
+	}
+	return identities, nil
 }
 
 // maxIdentity bounds a private key file in bytes.

@@ -125,7 +125,15 @@ type ComponentVersion struct{ Component, Version string }
 // Policy bounds what a release may do.
 type Policy struct {
 	MaxSequenceStep uint64 // largest step from the last release's sequence number (at most 2^32-1), 0: any
+	Rehearse        string // how much power loss a release rehearses: RehearseShort unless given
 }
+
+// Values of Policy.Rehearse.
+const (
+	RehearseOff   = "off"
+	RehearseShort = "short" // a sample of the cut points
+	RehearseFull  = "full"  // all of them, and pairs
+)
 
 // Output says where results go.
 type Output struct {
