@@ -8,14 +8,14 @@ BENCHTIME ?= 1s
 PACKAGES  ?= ./...
 PREFIX    ?= /usr/local
 
-.PHONY: build demo test lint interop bench fuzz docs install clean help
+.PHONY: build demo test modules lint interop bench fuzz docs man install clean help
 
 ## build: bin/otapack
 build:
 	@scripts/deps build
 	$(GO) build -trimpath -o bin/otapack ./cmd/otapack
 
-## demo: keys in a SoftHSM token, a two-MCU release, its verification
+## demo: keys in a SoftHSM token, two-MCU releases, their verification
 demo: build
 	@scripts/deps demo
 	@scripts/demo
@@ -25,6 +25,13 @@ test:
 	@scripts/deps test
 	$(GO) vet ./...
 	$(GO) test -race ./...
+
+## modules: package hsm over four PKCS#11 modules: SoftHSM, NSS, a TPM, p11-kit's remote
+# As root it puts one file into /etc/pkcs11/modules while it runs, for the test
+# program alone: p11-kit reads no other folder then.
+modules:
+	@scripts/deps modules
+	OTAPACK_REQUIRE_MODULES=1 $(GO) test -race -count=1 -run TestModules ./hsm
 
 ## lint: gofmt, all analyzers, and the example's firmware against its source
 # The analyzers are one vet tool in a module of its own: the product's go.mod
@@ -58,14 +65,24 @@ fuzz:
 docs:
 	$(GO) test ./cmd/otapack -run 'TestDocs' -update
 
-## install: bin/otapack into PREFIX/bin, /usr/local unless given
-install: build
+## man: manual pages of every command in bin/man
+man: build
+	rm -rf bin/man
+	bin/otapack man bin/man
+
+## install: program, manual pages and shell completion into PREFIX, /usr/local unless given
+install: man
 	install -D bin/otapack $(DESTDIR)$(PREFIX)/bin/otapack
+	for page in bin/man/*/*; do install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/$${page#bin/} || exit; done
+	bin/otapack completion bash | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/otapack
+	bin/otapack completion zsh | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_otapack
+	bin/otapack completion fish | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/otapack.fish
 
 ## clean: remove what was built, and the demo with its token and keys
 clean:
 	rm -rf bin
 	cd examples/toothbrush && rm -rf .otapack dist keys release.json motor/motor.elf
+	cd examples/toothbrush-vendor && rm -rf .otapack dist keys release.json
 
 ## help: this list
 help:

@@ -2,11 +2,20 @@ package hsm
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+)
+
+// Why a file is no module; they come with ErrModule, and a file that is not
+// there or cannot be read with the error of package io/fs.
+var (
+	ErrNotELF  = errors.New("not an ELF shared object")
+	ErrMachine = errors.New("for another machine")
+	ErrNoEntry = errors.New("it does not export C_GetFunctionList")
 )
 
 var elfMachines = map[string]elf.Machine{
@@ -38,14 +47,14 @@ func CheckModule(path string) error {
 	}
 	f, err := elf.Open(path)
 	if err != nil {
-		return fmt.Errorf("hsm: module %s: %w: not an ELF shared object: %w", path, ErrModule, err)
+		return fmt.Errorf("hsm: module %s: %w: %w: %w", path, ErrModule, ErrNotELF, err)
 	}
 	defer f.Close()
 	if want, ok := elfMachines[runtime.GOARCH]; ok && f.Machine != want {
-		return fmt.Errorf("hsm: module %s: %w: built for %v, this program for %s", path, ErrModule, f.Machine, runtime.GOARCH)
+		return fmt.Errorf("hsm: module %s: %w: %w: built for %v, this program for %s", path, ErrModule, ErrMachine, f.Machine, runtime.GOARCH)
 	}
 	if f.Type != elf.ET_DYN {
-		return fmt.Errorf("hsm: module %s: %w: not an ELF shared object", path, ErrModule)
+		return fmt.Errorf("hsm: module %s: %w: %w", path, ErrModule, ErrNotELF)
 	}
 	symbols, err := f.DynamicSymbols()
 	if err != nil {
@@ -54,7 +63,7 @@ func CheckModule(path string) error {
 	if !slices.ContainsFunc(symbols, func(s elf.Symbol) bool {
 		return s.Name == "C_GetFunctionList" && s.Section != elf.SHN_UNDEF
 	}) {
-		return fmt.Errorf("hsm: module %s: %w: it does not export C_GetFunctionList", path, ErrModule)
+		return fmt.Errorf("hsm: module %s: %w: %w", path, ErrModule, ErrNoEntry)
 	}
 	return nil
 }

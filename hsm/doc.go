@@ -14,16 +14,21 @@
 //     this side; each signature is verified with the pinned public key before
 //     it is handed out.
 //   - A PIN is asked for once, tried once, and not tried at all when the token
-//     says that it is locked or that one more failure would lock it.
+//     says that it is locked or that one more failure would lock it. After the
+//     token has rejected it, a Token never tries it again.
 //   - A session that got lost is reopened once per operation; after that the
 //     error wraps [ErrUnavailable].
+//
+// [Token.Wrapper] makes keys for devices, which leave the token only wrapped
+// under a transport key, and [Token.GenerateSecretKey] the keys that it needs.
 //
 // Keys are found and used through raw PKCS#11 calls. Only [Token.Generate] uses
 // crypto11, whose sessions are always read-write.
 //
-// A [Token] may be used by several goroutines; it has one session, so their
-// calls are served one after the other. A context is looked at between
-// PKCS#11 calls: a call that hangs inside the module cannot be interrupted.
+// A [Token] may be used by several goroutines: each operation has a session of
+// its own, from a pool whose sessions are opened as they are needed. A context
+// is looked at between PKCS#11 calls: a call that hangs inside the module cannot
+// be interrupted.
 //
 // PKCS#11 needs cgo. Without it URIs, PINs and errors still work, and [Open],
 // [InitToken] and all methods of [Token] return [ErrNoCgo].

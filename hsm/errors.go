@@ -29,6 +29,7 @@ var (
 	// The PIN. A caller must not retry on any of these.
 	ErrPINRequired = errors.New("PIN required")
 	ErrPINRejected = errors.New("PIN rejected")
+	ErrPINUnset    = errors.New("the user PIN has expired or was never set")
 	ErrPINLocked   = errors.New("PIN is locked")
 	ErrPINFinalTry = errors.New("one more wrong PIN would lock the token")
 	ErrPINPad      = errors.New("no login through the token's PIN pad")
@@ -156,6 +157,6 @@ func Stale(err error) bool {
 // isPINError reports whether err is about the PIN, so that another attempt
 // could cost one of the token's tries.
 func isPINError(err error) bool {
-	return slices.ContainsFunc([]error{ErrPINRequired, ErrPINRejected, ErrPINLocked, ErrPINFinalTry, ErrPINPad},
+	return slices.ContainsFunc([]error{ErrPINRequired, ErrPINRejected, ErrPINUnset, ErrPINLocked, ErrPINFinalTry, ErrPINPad},
 		func(target error) bool { return errors.Is(err, target) })
 }

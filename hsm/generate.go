@@ -23,8 +23,8 @@ const (
 	maxLabelLength  = 128
 )
 
-// Generate makes an EC key pair in the token: it can sign and nothing else, and
-// cannot be extracted. Before it returns, the attributes are read back and a
+// Generate makes an EC key pair in the token: it signs, does not derive or unwrap
+// other keys, and cannot be extracted. Before it returns, the attributes are read back and a
 // signature is tried; a key that fails is deleted and the error wraps
 // ErrKeyUnfit. A label or id that a key of the token has already wraps
 // ErrKeyExists. (Tokens do not enforce this: two operators at once can still
@@ -34,7 +34,7 @@ const (
 // sessions of all Tokens of this module end; they reopen when used next.
 func (t *Token) Generate(ctx context.Context, spec KeySpec) (KeyInfo, error) {
 	switch {
-	case !spec.Algorithm.Valid():
+	case !spec.Algorithm.Prehashed(): // CKM_ECDSA only
 		return KeyInfo{}, fmt.Errorf("hsm: new key: %w", sign.ErrAlgorithm)
 	case spec.Label == "" || len(spec.Label) > maxLabelLength:
 		return KeyInfo{}, fmt.Errorf("hsm: new key: %w: label of %d bytes, want 1 to %d", ErrKeySpec, len(spec.Label), maxLabelLength)
@@ -59,7 +59,7 @@ func (t *Token) Generate(ctx context.Context, spec KeySpec) (KeyInfo, error) {
 	if err != nil {
 		return KeyInfo{}, err
 	}
-	if err := t.module.lend(func() error { return t.generate(ctx, self, spec) }); err != nil {
+	if err := t.lend(ctx, self, spec); err != nil {
 		return KeyInfo{}, t.fail(err)
 	}
 	var keys []KeyInfo
@@ -86,11 +86,15 @@ func (s KeySpec) uri() URI { return URI{Object: s.Label, ID: s.ID} }
 // checkUnused looks for keys of any type, as a label or id that is taken twice
 // confuses other tools too.
 func (s *session) checkUnused(ctx context.Context, spec KeySpec) error {
+	if err := s.checkLogin(); err != nil {
+		return err
+	}
 	for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
-		for _, a := range []*pkcs11.Attribute{
-			pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label),
-			pkcs11.NewAttribute(pkcs11.CKA_ID, spec.ID),
-		} {
+		names := []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_LABEL, spec.Label)}
+		if len(spec.ID) > 0 {
+			names = append(names, pkcs11.NewAttribute(pkcs11.CKA_ID, spec.ID))
+		}
+		for _, a := range names {
 			handles, err := s.find(ctx, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, class), a})
 			if err != nil {
 				return err
@@ -145,28 +149,57 @@ type demand struct {
 	attribute uint
 	name      string
 	value     bool
-	// stated demands that the module tells it; else it must only not
-	// contradict.
-	stated bool
+	firm      firmness
 }
 
+// firmness is how much a demand matters.
+type firmness int
+
+const (
+	// wished is given up where a module has it otherwise.
+	wished firmness = iota
+	// uncontradicted allows a module to keep silent.
+	uncontradicted
+	// stated wants the module to say so.
+	stated
+)
+
 var demands = []demand{
-	{pkcs11.CKA_TOKEN, "CKA_TOKEN", true, true},
-	{pkcs11.CKA_PRIVATE, "CKA_PRIVATE", true, true},
-	{pkcs11.CKA_SENSITIVE, "CKA_SENSITIVE", true, true},
-	{pkcs11.CKA_EXTRACTABLE, "CKA_EXTRACTABLE", false, true},
-	{pkcs11.CKA_MODIFIABLE, "CKA_MODIFIABLE", false, false},
-	{pkcs11.CKA_SIGN, "CKA_SIGN", true, true},
-	{pkcs11.CKA_DECRYPT, "CKA_DECRYPT", false, false},
-	{pkcs11.CKA_UNWRAP, "CKA_UNWRAP", false, false}, // SoftHSM's default is true
-	{pkcs11.CKA_DERIVE, "CKA_DERIVE", false, false},
+	{pkcs11.CKA_TOKEN, "CKA_TOKEN", true, stated},
+	{pkcs11.CKA_PRIVATE, "CKA_PRIVATE", true, stated},
+	{pkcs11.CKA_SENSITIVE, "CKA_SENSITIVE", true, stated},
+	{pkcs11.CKA_EXTRACTABLE, "CKA_EXTRACTABLE", false, stated},
+	{pkcs11.CKA_SIGN, "CKA_SIGN", true, stated},
+	{pkcs11.CKA_UNWRAP, "CKA_UNWRAP", false, uncontradicted}, // SoftHSM's default is true
+	{pkcs11.CKA_DERIVE, "CKA_DERIVE", false, uncontradicted},
+	// tpm2-pkcs11 has both for every key. They do no harm: no mechanism decrypts
+	// with an EC key, and what is sensitive and not extractable stays so.
+	{pkcs11.CKA_MODIFIABLE, "CKA_MODIFIABLE", false, wished},
+	{pkcs11.CKA_DECRYPT, "CKA_DECRYPT", false, wished},
 }
 
 // consequences follow from the demands. They cannot be asked for, and are read
 // back only. CKA_LOCAL is not among them: NSS says no for keys that it made.
 var consequences = []demand{
-	{pkcs11.CKA_ALWAYS_SENSITIVE, "CKA_ALWAYS_SENSITIVE", true, false},
-	{pkcs11.CKA_NEVER_EXTRACTABLE, "CKA_NEVER_EXTRACTABLE", true, false},
+	{pkcs11.CKA_ALWAYS_SENSITIVE, "CKA_ALWAYS_SENSITIVE", true, uncontradicted},
+	{pkcs11.CKA_NEVER_EXTRACTABLE, "CKA_NEVER_EXTRACTABLE", true, uncontradicted},
+}
+
+// lend has the module to crypto11 for one key. Like any operation it keeps Close
+// waiting.
+func (t *Token) lend(ctx context.Context, self slotToken, spec KeySpec) error {
+	t.use.RLock()
+	defer t.use.RUnlock()
+	t.mu.Lock()
+	closed, rejected := t.closed, t.rejected
+	t.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	if rejected != nil {
+		return rejected
+	}
+	return t.module.lend(func() error { return t.generate(ctx, self, spec) })
 }
 
 // generate runs while the module is finalised: crypto11 refuses a module that
@@ -193,6 +226,23 @@ func (t *Token) generate(ctx context.Context, self slotToken, spec KeySpec) erro
 		return err
 	}
 	defer c.Close()
+	// tpm2-pkcs11 refuses what is only wished for, and more that may be left to
+	// it, with CKR_GENERAL_ERROR. What it makes of the key is checked anyway.
+	pair, err := generatePair(c, spec, wished)
+	if hasCode(err, pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_TEMPLATE_INCONSISTENT, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID) {
+		pair, err = generatePair(c, spec, stated)
+	}
+	if err != nil {
+		return fmt.Errorf("new key %s: %w", spec.uri(), err)
+	}
+	if err := keepIfFit(ctx, c, pair, spec.Algorithm); err != nil {
+		return fmt.Errorf("new key %s: %w", spec.uri(), err)
+	}
+	return nil
+}
+
+// generatePair asks for the demands that are at least as firm as given.
+func generatePair(c *crypto11.Context, spec KeySpec, firm firmness) (crypto11.Signer, error) {
 	public, private := crypto11.NewAttributeSet(), crypto11.NewAttributeSet()
 	for _, set := range []crypto11.AttributeSet{public, private} {
 		set.AddIfNotPresent([]*pkcs11.Attribute{
@@ -205,20 +255,19 @@ func (t *Token) generate(ctx context.Context, self slotToken, spec KeySpec) erro
 		pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true),
 	})
 	for _, d := range demands {
-		private.AddIfNotPresent([]*pkcs11.Attribute{pkcs11.NewAttribute(d.attribute, d.value)})
+		if d.firm >= firm {
+			private.AddIfNotPresent([]*pkcs11.Attribute{pkcs11.NewAttribute(d.attribute, d.value)})
+		}
 	}
 	pair, err := c.GenerateECDSAKeyPairWithAttributes(public, private, spec.Algorithm.Curve())
-	if err != nil {
-		err = call("C_GenerateKeyPair", err)
-		if hasCode(err, pkcs11.CKR_MECHANISM_INVALID) {
-			err = missing(pkcs11.CKM_EC_KEY_PAIR_GEN, err)
-		}
-		return fmt.Errorf("new key %s: %w", spec.uri(), err)
+	err = call("C_GenerateKeyPair", err)
+	switch {
+	case hasCode(err, pkcs11.CKR_MECHANISM_INVALID):
+		return nil, missing(pkcs11.CKM_EC_KEY_PAIR_GEN, err)
+	case hasCode(err, pkcs11.CKR_SESSION_COUNT):
+		return nil, fmt.Errorf("%w: %w", ErrSessions, err)
 	}
-	if err := keepIfFit(ctx, c, pair, spec.Algorithm); err != nil {
-		return fmt.Errorf("new key %s: %w", spec.uri(), err)
-	}
-	return nil
+	return pair, err
 }
 
 // keepIfFit does not take the token's word: it reads the attributes back and
@@ -248,7 +297,7 @@ func checkAttributes(c *crypto11.Context, pair crypto11.Signer) error {
 			return err
 		}
 		contradicted := state == No && d.value || state == Yes && !d.value
-		if contradicted || d.stated && state == Unknown {
+		if d.firm > wished && contradicted || d.firm == stated && state == Unknown {
 			return fmt.Errorf("%w: %s is %s", ErrKeyUnfit, d.name, state)
 		}
 	}

@@ -63,6 +63,22 @@ type TokenInfo struct {
 	PINLocked     bool // CKF_USER_PIN_LOCKED
 }
 
+// SlotInfo is a slot with a token in it, or with one that does not answer.
+type SlotInfo struct {
+	ID          uint   // CK_SLOT_ID: of no use as a name, slots get renumbered
+	Description string // of the slot, as a reader calls itself
+
+	Token          TokenInfo // zero with Err
+	Initialized    bool      // CKF_TOKEN_INITIALIZED
+	PINInitialized bool      // CKF_USER_PIN_INITIALIZED: a user can log in
+
+	Err error // what C_GetTokenInfo answered instead
+}
+
+// Matches reports whether a URI selects the token as Open would: it is
+// initialised, and every token attribute that is given equals the token's.
+func (s SlotInfo) Matches(u URI) bool { return s.Initialized && u.matches(s.Token) }
+
 // URI names the token by label and serial number.
 func (i TokenInfo) URI() URI { return URI{Token: i.Label, Serial: i.Serial} }
 

@@ -182,7 +182,8 @@ func (s *session) checkPublic(ctx context.Context, handle pkcs11.ObjectHandle, p
 	publics = slices.DeleteFunc(publics, func(o publicObject) bool { return !o.belongsTo(private) })
 	switch len(publics) {
 	case 0:
-		return s.provePublic(ctx, handle, pinned)
+		_, err := s.provePublic(ctx, handle, pinned)
+		return err
 	case 1:
 	default:
 		return fmt.Errorf("%w: it has %d public key objects, want one", ErrKeyAmbiguous, len(publics))
@@ -203,27 +204,26 @@ func (s *session) checkPublic(ctx context.Context, handle pkcs11.ObjectHandle, p
 
 // provePublic has a private key sign a text that authorises nothing, to learn
 // whether pinned is its public half. A key that wants its PIN for every
-// signature is left alone: its first signature will tell.
-func (s *session) provePublic(ctx context.Context, handle pkcs11.ObjectHandle, pinned sign.PublicKey) error {
+// signature is left alone and not proven: its first signature will tell.
+func (s *session) provePublic(ctx context.Context, handle pkcs11.ObjectHandle, pinned sign.PublicKey) (proven bool, err error) {
 	v, err := s.read(ctx, handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case stateOf(v[0]) == Yes:
-		return nil
+		return false, nil
 	}
 	a := pinned.Algorithm()
 	raw, err := s.sign(ctx, handle, false, a.Digest([]byte(trialMessage)))
 	if err != nil {
-		return fmt.Errorf("it has no public key object, and a trial signature: %w", err)
+		return false, fmt.Errorf("it has no public key object, and a trial signature: %w", err)
 	}
 	if signature, err := sign.ParseSignature(a, sign.Raw, raw); err == nil {
-		err = pinned.Verify([]byte(trialMessage), signature)
-		if err == nil {
-			return nil
+		if pinned.Verify([]byte(trialMessage), signature) == nil {
+			return true, nil
 		}
 	}
-	return fmt.Errorf("%w: it has no public key object, and the pinned key does not verify its trial signature", sign.ErrKeyMismatch)
+	return false, fmt.Errorf("%w: it has no public key object, and the pinned key does not verify its trial signature", sign.ErrKeyMismatch)
 }
 
 // lookupPinned finds the only private key that pinned is the public half of:
@@ -241,7 +241,7 @@ func (s *session) lookupPinned(ctx context.Context, pinned sign.PublicKey) (pkcs
 	if len(privates) > maxTried {
 		return 0, fmt.Errorf("%w: the token has %d EC keys, too many to look for one by its public half: name it by object or id", ErrKeyAmbiguous, len(privates))
 	}
-	var matching []pkcs11.ObjectHandle
+	var matching, unproven []pkcs11.ObjectHandle
 	for _, handle := range privates {
 		private, err := s.readObject(ctx, handle)
 		if err != nil {
@@ -255,11 +255,13 @@ func (s *session) lookupPinned(ctx context.Context, pinned sign.PublicKey) (pkcs
 			}
 		}
 		if !paired {
-			err := s.provePublic(ctx, handle, pinned)
+			proven, err := s.provePublic(ctx, handle, pinned)
 			_, refused := errors.AsType[CallError](err)
 			switch {
-			case err == nil:
+			case proven:
 				equal = true
+			case err == nil:
+				unproven = append(unproven, handle)
 			case !errors.Is(err, sign.ErrKeyMismatch) && (!refused || Stale(err)): // a key of another curve refuses the digest
 				return 0, err
 			}
@@ -267,6 +269,9 @@ func (s *session) lookupPinned(ctx context.Context, pinned sign.PublicKey) (pkcs
 		if equal {
 			matching = append(matching, handle)
 		}
+	}
+	if len(matching) == 0 {
+		matching = unproven
 	}
 	switch len(matching) {
 	case 0:
@@ -282,8 +287,27 @@ func (s *session) ambiguous(ctx context.Context, handles []pkcs11.ObjectHandle) 
 	return cmp.Or(err, fmt.Errorf("%w: %s", ErrKeyAmbiguous, uris))
 }
 
+// checkLogin insists on the login: without it private keys are not found, which
+// is no error for a module. Somebody else may have logged this program out.
+func (s *session) checkLogin() error {
+	if s.token.options.PIN == nil || !s.info.LoginRequired {
+		return nil
+	}
+	info, err := s.p.GetSessionInfo(s.handle)
+	switch {
+	case err != nil:
+		return call("C_GetSessionInfo", err)
+	case info.State == pkcs11.CKS_RO_PUBLIC_SESSION:
+		return CallError{"C_GetSessionInfo", pkcs11.CKR_USER_NOT_LOGGED_IN}
+	}
+	return nil
+}
+
 // notFound says what could have been meant.
 func (s *session) notFound(ctx context.Context) error {
+	if err := s.checkLogin(); err != nil {
+		return err
+	}
 	handles, err := s.find(ctx, keyTemplate(pkcs11.CKO_PRIVATE_KEY, "", nil))
 	switch {
 	case err != nil:
@@ -323,6 +347,9 @@ func (t *Token) Keys(ctx context.Context) ([]KeyInfo, error) {
 
 // keys lists the keys with the given label and id.
 func (s *session) keys(ctx context.Context, label string, id []byte) ([]KeyInfo, error) {
+	if err := s.checkLogin(); err != nil {
+		return nil, err
+	}
 	publics, err := s.publicObjects(ctx, label, id)
 	if err != nil {
 		return nil, err

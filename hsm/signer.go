@@ -23,12 +23,15 @@ import (
 // attributes of key must match this token; its query attributes are not looked
 // at.
 //
-// Every signature is verified with pinned before it is returned. The Signer
-// works until the Token is closed, and for several goroutines at once.
+// Every signature is verified with pinned before it is returned; one that does
+// not verify wraps sign.ErrKeyMismatch. The Signer works until the Token is
+// closed, and for several goroutines at once.
 func (t *Token) Signer(ctx context.Context, key URI, pinned sign.PublicKey) (sign.Signer, error) {
 	switch {
 	case pinned.IsZero():
 		return nil, fmt.Errorf("hsm: key %s: no pinned public key: %w", key, sign.ErrKey)
+	case !pinned.Algorithm().Prehashed(): // CKM_ECDSA only
+		return nil, fmt.Errorf("hsm: key %s: %s: %w", key, pinned.Algorithm(), sign.ErrAlgorithm)
 	case key.Type != "" && key.Type != "private":
 		return nil, fmt.Errorf("hsm: %w: type is %s, but a signing key is private", ErrURI, key.Type)
 	}
@@ -43,7 +46,7 @@ func (t *Token) Signer(ctx context.Context, key URI, pinned sign.PublicKey) (sig
 	if err != nil {
 		return nil, err
 	}
-	return sign.Checked(p, pinned)
+	return p, nil
 }
 
 // signer is a private key object.
@@ -97,8 +100,23 @@ func (p *signer) SignDigest(ctx context.Context, digest []byte) (sign.Signature,
 	if len(digest) != a.Hash().Size() {
 		return sign.Signature{}, fmt.Errorf("hsm: %s over %d bytes: %w", a, len(digest), sign.ErrDigestSize)
 	}
-	var raw []byte
-	err := p.token.do(ctx, func(s *session) error {
+	raw, err := p.signRaw(ctx, digest)
+	if err != nil {
+		return sign.Signature{}, err
+	}
+	signature, err := sign.ParseSignature(a, sign.Raw, raw)
+	if err == nil {
+		err = p.public.VerifyDigest(digest, signature)
+	}
+	if err != nil {
+		return sign.Signature{}, p.token.fail(fmt.Errorf("key %s: %w: what it signed: %w", p.name(), sign.ErrKeyMismatch, err))
+	}
+	return signature, nil
+}
+
+// signRaw returns what the token makes of a digest.
+func (p *signer) signRaw(ctx context.Context, digest []byte) (raw []byte, err error) {
+	err = p.token.do(ctx, func(s *session) error {
 		handle, always, err := p.load(ctx, s)
 		if err != nil {
 			return err
@@ -108,10 +126,7 @@ func (p *signer) SignDigest(ctx context.Context, digest []byte) (sign.Signature,
 		}
 		return nil
 	})
-	if err != nil {
-		return sign.Signature{}, err
-	}
-	return sign.ParseSignature(a, sign.Raw, raw)
+	return raw, err
 }
 
 // sign makes one signature. With always, nobody else may use the token between
@@ -130,11 +145,13 @@ func (s *session) sign(ctx context.Context, handle pkcs11.ObjectHandle, always b
 	case err != nil:
 		return nil, err
 	}
+	s.active = true
 	if always {
 		if err := s.authenticate(ctx); err != nil {
 			return nil, err
 		}
 	}
-	raw, err := s.p.Sign(s.handle, digest)
-	return raw, call("C_Sign", err)
+	raw, err := cSign(s.p, s.handle, digest)
+	s.active = false
+	return raw, err
 }

@@ -31,7 +31,7 @@ type Token struct {
 	generation int         // of the module, when conn was last made or tried
 	lost       error       // why there is no connection, until there is one again
 	pin        PIN         // kept for connecting again and for Generate
-	rejected   error       // a PIN error when connecting again: never tried again
+	rejected   error       // what the token said of the PIN: it is never tried again
 	closed     bool
 }
 
@@ -51,11 +51,14 @@ type session struct {
 	p      *pkcs11.Ctx
 	handle pkcs11.SessionHandle
 	info   TokenInfo
+	// active says that an operation was begun and not finished.
+	active bool
 }
 
 var (
-	errSessionEnded = errors.New("the session ended with those of another token")
+	errSessionEnded = errors.New("the session ended")
 	errNoMore       = errors.New("the token opens no further session")
+	errLost         = errors.New("the connection was lost a moment ago")
 )
 
 // Open loads the module, selects the token, opens a session and, with
@@ -155,66 +158,98 @@ func (t *Token) closeSessions() error {
 func (t *Token) do(ctx context.Context, f func(*session) error) error {
 	t.use.RLock()
 	defer t.use.RUnlock()
+	held := 0
+	defer func() {
+		for range held {
+			t.free <- struct{}{}
+		}
+	}()
 	for {
 		select {
 		case <-t.free:
+			held++
 		case <-ctx.Done():
 			return t.fail(ctx.Err())
 		}
-		err := t.run(ctx, f)
-		if errors.Is(err, errNoMore) {
-			// Other sessions of ours are in use: share those. The element is
-			// not given back, so that nobody else tries to open one more.
-			continue
+		// When the token opens no further session, those that it has opened for
+		// us are in use, and each of their users gives an element back.
+		if err := t.run(ctx, f); !errors.Is(err, errNoMore) {
+			return t.fail(err)
 		}
-		t.free <- struct{}{}
-		return t.fail(err)
 	}
 }
 
+// run gives f two chances. Others that lost the same connection do not spend
+// the second one: whoever comes first makes the new connection.
 func (t *Token) run(ctx context.Context, f func(*session) error) error {
+	for again := false; ; {
+		if err := t.revive(ctx); err != nil {
+			return err
+		}
+		conn, err := t.attempt(ctx, f)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, errLost):
+			continue
+		case conn == nil || !Stale(err):
+			return err
+		}
+		t.lose(conn, err)
+		if again {
+			return fmt.Errorf("%w: %w, even after reopening", ErrUnavailable, err)
+		}
+		again = true
+	}
+}
+
+// revive restarts the module when the connection was lost and nobody has done
+// so since.
+func (t *Token) revive(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	t.mu.Lock()
-	closed, rejected, lost, generation := t.closed, t.rejected, t.lost, t.generation
+	closed, lost, generation := t.closed, t.lost, t.generation
 	t.mu.Unlock()
 	switch {
 	case closed:
 		return ErrClosed
-	case rejected != nil:
-		return rejected
-	}
-	if lost == nil {
-		conn, err := t.attempt(ctx, f)
-		if err == nil {
-			return nil
-		}
-		if !Stale(err) || conn == nil {
-			return err
-		}
-		t.lose(conn, err)
-		generation = conn.generation
+	case lost == nil:
+		return nil
 	}
 	if err := t.module.restart(generation); err != nil {
-		return t.notReopened(err)
+		return notReopened(lost, err)
 	}
-	_, err := t.attempt(ctx, f)
-	if Stale(err) {
-		err = fmt.Errorf("%w: %w, even after reopening", ErrUnavailable, err)
-	}
-	return err
+	return nil
 }
 
 // lose gives a connection up, if another operation has not done so already.
 func (t *Token) lose(conn *connection, why error) {
+	t.module.mu.RLock()
+	defer t.module.mu.RUnlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.conn == conn {
 		t.conn, t.lost = nil, why
+		t.abandon(conn, conn.idle...)
+	}
+}
+
+// abandon closes sessions that nobody will use again, unless the restart of the
+// module is going to end them, or has.
+func (t *Token) abandon(conn *connection, sessions ...pkcs11.SessionHandle) {
+	if t.module.owned || conn.generation != t.module.generation {
+		return
+	}
+	for _, handle := range sessions {
+		_ = t.module.ctx.CloseSession(handle) // it may be gone already
 	}
 }
 
 // attempt runs f on a session of the current connection, which it makes if need
-// be. An error of making it again is never Stale, so that nothing logs in twice
-// for one operation.
+// be. The connection is nil when it could not be made, so that nothing logs in
+// twice for one failure.
 func (t *Token) attempt(ctx context.Context, f func(*session) error) (*connection, error) {
 	t.module.mu.RLock()
 	defer t.module.mu.RUnlock()
@@ -230,12 +265,14 @@ func (t *Token) attempt(ctx context.Context, f func(*session) error) (*connectio
 	return conn, err
 }
 
-// take connects if need be, and takes an idle session or opens one. The
-// connection is nil when it could not be made.
+// take connects if need be, and takes an idle session or opens one.
 func (t *Token) take(ctx context.Context) (*connection, *session, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.conn == nil || t.conn.generation != t.module.generation {
+		if t.lost != nil && t.generation == t.module.generation {
+			return nil, nil, errLost
+		}
 		if err := t.connect(ctx); err != nil {
 			return nil, nil, err
 		}
@@ -257,47 +294,55 @@ func (t *Token) take(ctx context.Context) (*connection, *session, error) {
 	return c, s, nil
 }
 
-// put gives a session back. One that a call failed on is closed instead: an
-// operation may still be active on it.
+// put gives a session back. One that a call failed on, or that was left in the
+// middle of an operation, is closed instead: the next user would find the
+// operation active.
 func (t *Token) put(s *session, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.conn != s.conn || Stale(err) {
-		return // the connection is lost, and the session with it
-	}
-	if _, failed := errors.AsType[CallError](err); !failed {
-		s.conn.idle = append(s.conn.idle, s.handle)
+	c := s.conn
+	if t.conn != c || Stale(err) { // the connection is lost
+		t.abandon(c, s.handle)
 		return
 	}
+	if _, failed := errors.AsType[CallError](err); !failed && !s.active {
+		c.idle = append(c.idle, s.handle)
+		return
+	}
+	if c.open == 1 { // the login ends with the last session: open another one first
+		if handle, err := openSession(s.p, c.slot); err == nil {
+			c.idle, c.open = append(c.idle, handle), c.open+1
+		}
+	}
 	_ = s.p.CloseSession(s.handle) // what failed is reported already
-	if s.conn.open--; s.conn.open == 0 {
-		t.conn = nil // the login ended with the last session
+	if c.open--; c.open == 0 {
+		t.conn = nil
 	}
 }
 
 // connect selects the token, opens a first session of the current generation
 // and logs in.
 func (t *Token) connect(ctx context.Context) error {
+	if t.rejected != nil {
+		return t.rejected
+	}
 	first := t.generation == 0
-	t.lost = cmp.Or(t.lost, errSessionEnded)
 	t.conn, t.generation = nil, t.module.generation
 	conn, err := t.logIn(ctx)
 	switch {
 	case err == nil:
 		t.conn, t.lost = conn, nil
 		return nil
-	case first || ctx.Err() != nil:
-		return err
-	case isPINError(err):
-		t.rejected = err
+	case first:
 		return err
 	}
-	return notReopened(t.lost, err)
-}
-
-func (t *Token) notReopened(err error) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lost = cmp.Or(t.lost, errSessionEnded)
+	switch {
+	case isPINError(err):
+		return fmt.Errorf("the session was lost (%v), and the new login: %w", t.lost, err)
+	case ctx.Err() != nil:
+		return err
+	}
 	return notReopened(t.lost, err)
 }
 
@@ -367,8 +412,12 @@ func (t *Token) login(ctx context.Context, handle pkcs11.SessionHandle) error {
 }
 
 // enterPIN makes one attempt, after asking for the PIN where it is not known
-// yet. t.mu is held.
+// yet. Once the token has rejected the PIN no further attempt is made. t.mu is
+// held.
 func (t *Token) enterPIN(ctx context.Context, handle pkcs11.SessionHandle, user uint) error {
+	if t.rejected != nil { // another operation was faster
+		return t.rejected
+	}
 	if t.pin.IsEmpty() {
 		if t.options.PIN == nil {
 			return ErrPINRequired
@@ -389,10 +438,21 @@ func (t *Token) enterPIN(ctx context.Context, handle pkcs11.SessionHandle, user 
 	// miekg/pkcs11 v1.1.2 passes an empty PIN as NULL, which is what PKCS#11
 	// wants for the PIN pad.
 	err := call("C_Login", t.module.ctx.Login(handle, user, t.pin.reveal()))
-	if err != nil && pad && !hasCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
-		return fmt.Errorf("%w: %w", ErrPINPad, err)
+	switch {
+	case err == nil:
+		return nil
+	case Stale(err) || hasCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN):
+		return err
 	}
-	return classifyPIN(err)
+	err = classifyPIN(err)
+	if pad && !isPINError(err) {
+		err = fmt.Errorf("%w: %w", ErrPINPad, err)
+	}
+	if isPINError(err) {
+		t.rejected = err
+		t.pin.Wipe()
+	}
+	return err
 }
 
 // authenticate is the login that a key with CKA_ALWAYS_AUTHENTICATE wants
@@ -409,10 +469,7 @@ func (s *session) authenticate(ctx context.Context) error {
 	if err := checkTries(newTokenInfo(raw), t.options.AllowFinalTry); err != nil {
 		return err
 	}
-	if err = t.enterPIN(ctx, s.handle, pkcs11.CKU_CONTEXT_SPECIFIC); isPINError(err) {
-		t.rejected = err
-	}
-	return err
+	return t.enterPIN(ctx, s.handle, pkcs11.CKU_CONTEXT_SPECIFIC)
 }
 
 // classifyPIN puts a sentinel in front of what a token says about a PIN.
@@ -420,7 +477,9 @@ func classifyPIN(err error) error {
 	switch {
 	case hasCode(err, pkcs11.CKR_PIN_LOCKED):
 		return fmt.Errorf("%w: %w", ErrPINLocked, err)
-	case hasCode(err, pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE, pkcs11.CKR_PIN_EXPIRED):
+	case hasCode(err, pkcs11.CKR_PIN_EXPIRED, pkcs11.CKR_USER_PIN_NOT_INITIALIZED):
+		return fmt.Errorf("%w: %w", ErrPINUnset, err)
+	case hasCode(err, pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE):
 		return fmt.Errorf("%w: %w", ErrPINRejected, err)
 	}
 	return err

@@ -365,7 +365,7 @@ func TestTwoTokensWithOneLabel(t *testing.T) {
 			if err := token.Close(); err != nil {
 				t.Error(err)
 			}
-		} else if !hasCode(err, pkcs11.CKR_USER_PIN_NOT_INITIALIZED) {
+		} else if !errors.Is(err, ErrPINUnset) {
 			t.Error(err)
 		}
 	}
@@ -487,6 +487,10 @@ func TestSignerErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	edwards, err := sign.Throwaway(sign.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name   string
 		uri    string
@@ -506,6 +510,7 @@ func TestSignerErrors(t *testing.T) {
 		{"curve of the pinned key", "pkcs11:object=wide", good, sign.ErrKeyMismatch, "esp384"},
 		{"unsupported curve", "pkcs11:object=widest", good, sign.ErrKeyMismatch, "curve P-521"},
 		{"nothing is pinned", "pkcs11:object=good", sign.PublicKey{}, sign.ErrKey, "no pinned public key"},
+		{"an Ed25519 key is pinned", "pkcs11:object=good", edwards.Public(), sign.ErrAlgorithm, "ed25519"},
 		{"no name, and not there", "pkcs11:token=lab", absent.Public(), ErrKeyNotFound, "key with the public half " + absent.Public().ID().Short() + ": key not found; the token has pkcs11:"},
 		{"public key", "pkcs11:object=good;type=public", good, ErrURI, "type is public"},
 		{"another token", "pkcs11:token=production;object=good", good, ErrKeyNotFound, "names another token"},
@@ -548,7 +553,8 @@ func TestSignerErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err := signer.Sign(t.Context(), nil); !errors.Is(err, sign.ErrSignature) || !s.IsZero() {
+	if s, err := signer.Sign(t.Context(), nil); !errors.Is(err, sign.ErrKeyMismatch) || !s.IsZero() ||
+		!strings.HasPrefix(err.Error(), `hsm: token "lab": key pkcs11:object=mispaired: public half differs from the pinned key: what it signed: `) {
 		t.Errorf("a public half of another key: %v", err)
 	}
 }
@@ -673,6 +679,7 @@ func TestGenerate(t *testing.T) {
 		{"long label", KeySpec{Label: strings.Repeat("x", 129), Algorithm: sign.ESP256}, ErrKeySpec, "129"},
 		{"long id", KeySpec{Label: "third", ID: make([]byte, 65), Algorithm: sign.ESP256}, ErrKeySpec, "65"},
 		{"no algorithm", KeySpec{Label: "third"}, sign.ErrAlgorithm, ""},
+		{"Ed25519", KeySpec{Label: "third", Algorithm: sign.Ed25519}, sign.ErrAlgorithm, ""},
 	} {
 		if _, err := token.Generate(t.Context(), c.spec); !errors.Is(err, c.want) || !strings.Contains(fmt.Sprint(err), c.says) {
 			t.Errorf("%s: %v, want %v, %q", c.name, err, c.want, c.says)
@@ -708,7 +715,7 @@ func TestGeneratedKeyThatIsUnfit(t *testing.T) {
 			continue
 		}
 		err = keepIfFit(t.Context(), c, pair, sign.ESP256)
-		if d.attribute == pkcs11.CKA_ALWAYS_SENSITIVE || d.attribute == pkcs11.CKA_NEVER_EXTRACTABLE {
+		if d.firm == wished || d.attribute == pkcs11.CKA_ALWAYS_SENSITIVE || d.attribute == pkcs11.CKA_NEVER_EXTRACTABLE {
 			if err != nil {
 				t.Errorf("%s: %v", d.name, err)
 			}
@@ -783,8 +790,15 @@ func TestSessionLost(t *testing.T) {
 				}
 			},
 			func() {
-				if _, err := token.Keys(t.Context()); err != nil {
-					t.Errorf("%s: Keys: %v", name, err)
+				if keys, err := token.Keys(t.Context()); err != nil || len(keys) != 1 {
+					t.Errorf("%s: Keys: %v, %v", name, keys, err)
+				}
+			},
+			func() { signAndVerify(t, token, key) },
+			func() {
+				_, err := token.Generate(t.Context(), KeySpec{Label: "key", Algorithm: sign.ESP256})
+				if !errors.Is(err, ErrKeyExists) {
+					t.Errorf("%s: the same key again: %v", name, err)
 				}
 			},
 		} {
@@ -924,54 +938,6 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	}
 	wg.Wait()
-}
-
-func BenchmarkSign(b *testing.B) {
-	useSoftHSM(b)
-	makeToken(b, "lab")
-	token := open(b, "lab")
-	for _, a := range []sign.Algorithm{sign.ESP256, sign.ESP384} {
-		key, err := token.Generate(b.Context(), KeySpec{Label: a.String(), Algorithm: a})
-		if err != nil {
-			b.Fatal(err)
-		}
-		signer, err := token.Signer(b.Context(), key.URI, key.Public)
-		if err != nil {
-			b.Fatal(err)
-		}
-		digest := a.Digest([]byte("benchmark"))
-		b.Run(a.String(), func(b *testing.B) {
-			for b.Loop() {
-				if _, err := signer.SignDigest(b.Context(), digest); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-// BenchmarkOpen is what a process pays before its first signature: load,
-// initialise, select, log in, find the key.
-func BenchmarkOpen(b *testing.B) {
-	useSoftHSM(b)
-	makeToken(b, "lab")
-	token := open(b, "lab")
-	key := generate(b, token, "key")
-	if err := token.Close(); err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		token, err := openWith(b, "lab", pinIs(userPIN))
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := token.Signer(b.Context(), key.URI, key.Public); err != nil {
-			b.Fatal(err)
-		}
-		if err := token.Close(); err != nil {
-			b.Fatal(err)
-		}
-	}
 }
 
 // One attribute that the module does not tell must not hide the others.

@@ -20,8 +20,8 @@ func TestUnknownAlgorithm(t *testing.T) {
 			t.Errorf("FromCOSE(%d) = %v, %v", number, a, err)
 		}
 	}
-	for _, a := range []sign.Algorithm{-1, 0, 3} {
-		if a.Valid() || a.COSE() != 0 || a.Curve() != nil || a.Hash() != 0 {
+	for _, a := range []sign.Algorithm{-1, 0, 4} {
+		if a.Valid() || a.COSE() != 0 || a.Curve() != nil || a.CurveName() != "" || a.Hash() != 0 || a.Prehashed() || a.SignatureSize() != 0 || a.Digest(nil) != nil {
 			t.Errorf("%v passes for an algorithm", a)
 		}
 	}

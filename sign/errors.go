@@ -10,6 +10,7 @@ var (
 	ErrEncoding    = errors.New("malformed signature")
 	ErrSignature   = errors.New("signature does not verify")
 	ErrDigestSize  = errors.New("digest has another length than the algorithm's hash")
+	ErrNeedMessage = errors.New("algorithm signs messages, not digests")
 	ErrKeyMismatch = errors.New("public half differs from the pinned key")
 	ErrNoSigner    = errors.New("no signer for this key")
 	ErrTrust       = errors.New("unusable trust set")

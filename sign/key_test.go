@@ -86,10 +86,6 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	edKey, _, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	// withPoint puts another BIT STRING content behind the algorithm of der.
 	withPoint := func(p ...byte) []byte {
 		return slices.Concat([]byte{0x30, byte(24 + len(p))}, der[2:point-3], []byte{3, byte(1 + len(p)), 0}, p)
@@ -111,8 +107,8 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 		{"text", []byte("not a key"), sign.ErrKey},
 
 		{"rsa", spki(rsaKey.Public()), sign.ErrKey},
-		{"ed25519", spki(edKey), sign.ErrKey},
-		{"ed25519 in PEM", pemOf("PUBLIC KEY", nil, spki(edKey)), sign.ErrKey},
+		{"ed25519, 31 bytes", unhex(t, "3029300506032b6570032000"+strings.Repeat("11", 31)), sign.ErrKey},
+		{"ed448", unhex(t, "3043300506032b6571033a00"+strings.Repeat("11", 57)), sign.ErrKey},
 		{"x25519", unhex(t, "302a300506032b656e03210028c2943a00835ee6be46779210edf7ebe1f4d5a369da44ca4e367ef5df108448"), sign.ErrKey},
 		{"P-521", curve(elliptic.P521()), sign.ErrCurve},
 		{"P-521 in PEM", pemOf("PUBLIC KEY", nil, curve(elliptic.P521())), sign.ErrCurve},
@@ -201,7 +197,9 @@ func TestNewPublicKeyRefuses(t *testing.T) {
 		{"no curve", &ecdsa.PublicKey{}, sign.ErrKey},
 		{"not a pointer", *unchecked(elliptic.P256(), x, y), sign.ErrKey},
 		{"private key", privateKey(t, sign.ESP256), sign.ErrKey},
-		{"ed25519", ed25519.PublicKey(make([]byte, 32)), sign.ErrKey},
+		{"ed25519, 31 bytes", ed25519.PublicKey(make([]byte, 31)), sign.ErrKey},
+		{"ed25519, empty", ed25519.PublicKey(nil), sign.ErrKey},
+		{"ed25519 private key", ed25519.PrivateKey(make([]byte, 64)), sign.ErrKey},
 		{"off the curve", unchecked(elliptic.P256(), big.NewInt(1), big.NewInt(1)), sign.ErrKey},
 		{"infinity", unchecked(elliptic.P256(), new(big.Int), new(big.Int)), sign.ErrKey},
 		{"negative", unchecked(elliptic.P256(), new(big.Int).Neg(x), y), sign.ErrKey},

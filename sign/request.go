@@ -12,6 +12,7 @@ type Role string
 const (
 	RoleManifest Role = "manifest" // one component's SUIT envelope
 	RoleRelease  Role = "release"  // the release record
+	RoleImage    Role = "image"    // one component's image in its bootloader's own format
 )
 
 // Request asks for one signature. An artifact that carries several signatures

@@ -8,14 +8,15 @@ import (
 	"slices"
 )
 
-// Encoding is how r and s of an ECDSA signature are laid out. The zero value is
-// none of the layouts.
+// Encoding is how a signature is laid out; for ECDSA, how r and s are. Ed25519
+// signatures have the Raw form only. The zero value is none of the layouts.
 type Encoding int
 
 const (
 	// Raw is r‖s, both big endian and as long as the group order, 64 bytes for
 	// P-256 and 96 for P-384: COSE (RFC 9053, section 2.1), PKCS#11
-	// CKM_ECDSA, IEEE P1363.
+	// CKM_ECDSA, IEEE P1363. For Ed25519 it is R‖S, 64 bytes (RFC 8032,
+	// section 5.1.6).
 	Raw Encoding = iota + 1
 	// DER is SEQUENCE { INTEGER r, INTEGER s } (RFC 3279, section 2.2.3), as
 	// MCUboot and X.509 have it. Its length varies: up to 72 bytes for P-256
@@ -40,9 +41,10 @@ func (e Encoding) String() string {
 }
 
 // Signature is an ECDSA signature whose r and s lie in [1, n-1], n being the
-// order of the group. The zero value is no signature and verifies under no key.
+// order of the group, or 64 bytes of an Ed25519 signature. The zero value is no
+// signature and verifies under no key.
 //
-// For every valid signature (r, s) there is a second one, (r, n-s): name what
+// For every valid ECDSA signature (r, s) there is a second one, (r, n-s): name what
 // was signed by its digest, never by a signature.
 type Signature struct {
 	algorithm Algorithm
@@ -50,12 +52,21 @@ type Signature struct {
 }
 
 // ParseSignature reads a signature and keeps no reference to b. Wrong lengths,
-// r or s outside [1, n-1], DER that is not the unique shortest form and unknown
-// encodings wrap ErrEncoding, unknown algorithms ErrAlgorithm. What is accepted
-// encodes to the same bytes again.
+// r or s outside [1, n-1], DER that is not the unique shortest form and
+// encodings that the algorithm does not have wrap ErrEncoding, unknown
+// algorithms ErrAlgorithm. What is accepted encodes to the same bytes again.
 func ParseSignature(a Algorithm, e Encoding, b []byte) (Signature, error) {
 	if !a.Valid() {
 		return Signature{}, fmt.Errorf("sign: signature: %w", ErrAlgorithm)
+	}
+	if a == Ed25519 {
+		switch {
+		case e != Raw:
+			return Signature{}, fmt.Errorf("sign: %s signature in %s: %w", a, e, ErrEncoding)
+		case len(b) != a.SignatureSize():
+			return Signature{}, fmt.Errorf("sign: %s signature of %d bytes, want %d: %w", a, len(b), a.SignatureSize(), ErrEncoding)
+		}
+		return Signature{a, bytes.Clone(b)}, nil
 	}
 	var raw []byte
 	switch e {
@@ -105,9 +116,9 @@ func (s Signature) Algorithm() Algorithm { return s.algorithm }
 func (s Signature) IsZero() bool { return s.raw == nil }
 
 // Encode lays the signature out, see the constants. The zero Signature and an
-// unknown encoding give nil.
+// encoding that its algorithm does not have give nil.
 func (s Signature) Encode(e Encoding) []byte {
-	if s.IsZero() {
+	if s.IsZero() || s.algorithm == Ed25519 && e != Raw {
 		return nil
 	}
 	switch e {

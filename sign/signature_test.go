@@ -131,7 +131,7 @@ func TestParseSignatureRefuses(t *testing.T) {
 			}
 		})
 	}
-	for _, a := range []sign.Algorithm{-1, 0, 3} {
+	for _, a := range []sign.Algorithm{-1, 0, 4} {
 		for _, e := range encodings {
 			if _, err := sign.ParseSignature(a, e, make([]byte, 64)); !errors.Is(err, sign.ErrAlgorithm) {
 				t.Errorf("%s, %s: got %v", a, e, err)

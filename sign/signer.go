@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
 )
@@ -18,13 +19,14 @@ type Signer interface {
 	// Sign signs a message; where possible the hash is taken on this side.
 	Sign(ctx context.Context, message []byte) (Signature, error)
 	// SignDigest signs a digest made with the algorithm's hash. Another length
-	// wraps ErrDigestSize.
+	// wraps ErrDigestSize, an algorithm without such a hash ErrNeedMessage.
 	SignDigest(ctx context.Context, digest []byte) (Signature, error)
 }
 
-// FromCrypto adapts a crypto.Signer whose Sign returns DER, as the standard
-// library and most key services do. Its key must suit NewPublicKey. The hash is
-// taken on this side, and ctx is only looked at before signing.
+// FromCrypto adapts a crypto.Signer whose Sign returns DER, or the 64 bytes of
+// an Ed25519 signature, as the standard library and most key services do. Its
+// key must suit NewPublicKey. The hash is taken on this side, and ctx is only
+// looked at before signing.
 func FromCrypto(s crypto.Signer) (Signer, error) {
 	pub, err := NewPublicKey(s.Public())
 	if err != nil {
@@ -41,6 +43,16 @@ type cryptoSigner struct {
 func (c cryptoSigner) Public() PublicKey { return c.public }
 
 func (c cryptoSigner) Sign(ctx context.Context, message []byte) (Signature, error) {
+	if c.public.algorithm == Ed25519 {
+		if err := ctx.Err(); err != nil {
+			return Signature{}, err
+		}
+		raw, err := c.signer.Sign(rand.Reader, message, crypto.Hash(0))
+		if err != nil {
+			return Signature{}, fmt.Errorf("sign: key %s: %w", c.public.id.Short(), err)
+		}
+		return ParseSignature(Ed25519, Raw, raw)
+	}
 	return c.SignDigest(ctx, c.public.algorithm.Digest(message))
 }
 
@@ -49,6 +61,9 @@ func (c cryptoSigner) SignDigest(ctx context.Context, digest []byte) (Signature,
 		return Signature{}, err
 	}
 	a := c.public.algorithm
+	if !a.Prehashed() {
+		return Signature{}, fmt.Errorf("sign: %s: %w", a, ErrNeedMessage)
+	}
 	if len(digest) != a.Hash().Size() {
 		return Signature{}, fmt.Errorf("sign: %s over %d bytes: %w", a, len(digest), ErrDigestSize)
 	}
@@ -64,6 +79,13 @@ func (c cryptoSigner) SignDigest(ctx context.Context, digest []byte) (Signature,
 func Throwaway(a Algorithm) (Signer, error) {
 	if !a.Valid() {
 		return nil, fmt.Errorf("sign: throwaway key: %w", ErrAlgorithm)
+	}
+	if a == Ed25519 {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, fmt.Errorf("sign: throwaway key: %w", err)
+		}
+		return FromCrypto(key)
 	}
 	key, err := ecdsa.GenerateKey(a.Curve(), rand.Reader)
 	if err != nil {

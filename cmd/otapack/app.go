@@ -28,6 +28,8 @@ type app struct {
 	pinFile         string
 	insecurePINFile bool
 	allowFinalTry   bool
+
+	pins map[string][]byte // taken out of the environment, by variable
 }
 
 const defaultConfig = "otapack.yaml"
@@ -57,7 +59,11 @@ again before it is written.`,
 	f.StringVar(&a.pinFile, "pin-file", "", "read the token's PIN from `file`")
 	f.BoolVar(&a.insecurePINFile, "insecure-pin-file", false, "accept a PIN file that others may read")
 	f.BoolVar(&a.allowFinalTry, "allow-final-try", false, "log in even if one more wrong PIN would lock the token")
-	root.AddCommand(a.initCommand(), a.keyCommand(), a.releaseCommand(), a.verifyCommand(), a.rehearseCommand(), a.inspectCommand(), a.versionCommand())
+	root.AddCommand(
+		a.initCommand(), a.keyCommand(), a.hsmCommand(),
+		a.releaseCommand(), a.verifyCommand(), a.rehearseCommand(), a.inspectCommand(), a.transferCommand(), a.reachCommand(),
+		a.imageCommand(), a.provisionCommand(), a.manCommand(), a.versionCommand(),
+	)
 	root.AddCommand(helpTopics()...)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
@@ -146,12 +152,16 @@ func (a *app) encode(v any) error {
 func (a *app) loadConfig() (*config.Config, error) {
 	cfg, err := config.Load(a.configPath)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %w", errNoConfig, &release.InputError{Path: a.configPath, Err: fs.ErrNotExist})
+		return nil, noConfig(a.configPath)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return cfg, checkURIs(cfg)
+}
+
+func noConfig(path string) error {
+	return fmt.Errorf("%w: %w", errNoConfig, &release.InputError{Path: path, Err: fs.ErrNotExist})
 }
 
 // checkURIs finds URIs that cannot be used before a token is wanted: config
@@ -168,6 +178,10 @@ func checkURIs(cfg *config.Config) error {
 	}
 	for _, k := range cfg.Keys {
 		check("keys."+k.Name+".uri", k.URI)
+	}
+	if p := cfg.Provision; p != nil {
+		check("provision.transport", p.Transport)
+		check("provision.master", p.Master)
 	}
 	return errors.Join(errs...)
 }

@@ -68,6 +68,11 @@ func BenchmarkProcess(b *testing.B) {
 			otapack(b, "version")
 		}
 	})
+	b.Run("key-ls", func(b *testing.B) { // opens the token and logs in
+		for b.Loop() {
+			otapack(b, "key", "ls")
+		}
+	})
 	b.Run("verify", func(b *testing.B) {
 		for b.Loop() {
 			otapack(b, "verify", "dist/1.0.0/toothbrush-1.0.0.ota", "--device-key", "radio=bench/radio.pem", "--device-key", "motor=bench/motor.pem")

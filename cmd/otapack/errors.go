@@ -11,6 +11,7 @@ import (
 	"github.com/otapack/otapack/hsm"
 	"github.com/otapack/otapack/internal/atomicfile"
 	"github.com/otapack/otapack/internal/config"
+	"github.com/otapack/otapack/internal/provision"
 	"github.com/otapack/otapack/internal/release"
 	"github.com/otapack/otapack/internal/term"
 	"github.com/otapack/otapack/sign"
@@ -43,6 +44,8 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 var (
 	errNoConfig = errors.New("no project file")
 	errNoModule = errors.New("no PKCS#11 module is named")
+
+	errNoProvision = errors.New("has no section provision")
 )
 
 // failure is the answer of --json to an error.
@@ -56,9 +59,25 @@ type failure struct {
 	Findings []release.Finding `json:"findings,omitempty"`
 	// Report is what verify found.
 	Report *release.Report `json:"report,omitempty"`
+	// Keys is what key check found.
+	Keys []checkedKey `json:"keys,omitempty"`
+	// Rotation is the plan of key rotate.
+	Rotation *release.Rotation `json:"rotation,omitempty"`
+	// Checks is what hsm doctor found.
+	Checks []check `json:"checks,omitempty"`
+	// Result is what a verb found that refuses its input by policy.
+	Result any `json:"result,omitempty"`
 	// Rehearsal is what rehearse found, or covered before it was interrupted.
 	Rehearsal *rehearsed `json:"rehearsal,omitempty"`
 }
+
+// resultError carries what a verb found to the output.
+type resultError struct {
+	error
+	result any
+}
+
+func (e resultError) Unwrap() error { return e.error }
 
 // reportError carries a verification report to the output.
 type reportError struct {
@@ -79,6 +98,18 @@ func (a *app) fail(err error) int {
 		}
 		if r, ok := errors.AsType[reportError](err); ok && r.report.ReleaseID != "" { // else nothing was found out
 			f.Report = r.report
+		}
+		if k, ok := errors.AsType[keyCheckError](err); ok {
+			f.Keys = k.keys
+		}
+		if r, ok := errors.AsType[rotationError](err); ok {
+			f.Rotation = r.plan
+		}
+		if d, ok := errors.AsType[doctorError](err); ok {
+			f.Checks = d.checks
+		}
+		if r, ok := errors.AsType[resultError](err); ok {
+			f.Result = r.result
 		}
 		if r, ok := errors.AsType[rehearsalError](err); ok {
 			f.Rehearsal = r.rehearsed
@@ -126,6 +157,7 @@ var classes = []struct {
 	{[]error{context.Canceled}, "interrupted", exitInterrupted},
 	{[]error{hsm.ErrPINRequired}, "pin-required", exitPIN},
 	{[]error{hsm.ErrPINRejected}, "pin-rejected", exitPIN},
+	{[]error{hsm.ErrPINUnset}, "pin-unset", exitPIN},
 	{[]error{hsm.ErrPINLocked}, "pin-locked", exitPIN},
 	{[]error{hsm.ErrPINFinalTry}, "pin-final-try", exitPIN},
 	{[]error{hsm.ErrPINPad}, "pin-pad", exitPIN},
@@ -136,14 +168,20 @@ var classes = []struct {
 	{[]error{hsm.ErrKeyAmbiguous}, "key-ambiguous", exitKey},
 	{[]error{sign.ErrKeyMismatch}, "key-mismatch", exitKey},
 	{[]error{hsm.ErrKeyUnfit}, "key-unfit", exitKey},
+	{[]error{hsm.ErrKeyPolicy}, "key-policy", exitPolicy},
 	{[]error{hsm.ErrKeyExists}, "key-exists", exitExists},
-	{[]error{hsm.ErrURI, hsm.ErrKeySpec, hsm.ErrTokenLabel, errNoModule}, "config", exitInput},
+	{[]error{hsm.ErrMechanism}, "mechanism-missing", exitKey},
+	{[]error{hsm.ErrURI, hsm.ErrKeySpec, hsm.ErrTokenLabel, errNoModule, errNoProvision}, "config", exitInput},
 	{[]error{hsm.ErrModule}, "module", exitHSM},
 	{[]error{hsm.ErrNoCgo}, "no-pkcs11", exitHSM},
+	{[]error{hsm.ErrSessions}, "sessions", exitHSM},
 	{[]error{hsm.ErrUnavailable, hsm.ErrClosed}, "hsm-unavailable", exitHSM},
 	{[]error{release.ErrExists}, "version-exists", exitExists},
 	{[]error{release.ErrChanged}, "output-changed", exitExists},
 	{[]error{atomicfile.ErrExists, fs.ErrExist}, "output-exists", exitExists},
+	{[]error{provision.ErrOther}, "records-exist", exitExists},
+	{[]error{provision.ErrLocked}, "records-locked", exitExists},
+	{[]error{provision.ErrSelfTest}, "self-test", exitHSM},
 }
 
 // Codes that neither classes nor package verdict has.
@@ -201,20 +239,31 @@ func classify(err error) (code string, exit int) {
 var hints = map[string]string{
 	"pin-required":                         "pass --pin-file, or set pin.file for the token in otapack.yaml; see otapack help pin",
 	"pin-rejected":                         "the PIN was tried once and will not be tried again; check its source before the next run, tokens lock after a few failures",
+	"pin-unset":                            "set the user PIN with the HSM's own tool first",
 	"pin-locked":                           "the token's security officer has to reset the user PIN",
 	"pin-final-try":                        "make sure that the PIN is right, then pass --allow-final-try",
+	"pin-pad":                              "the login at the PIN pad was cancelled or took too long: run the command again and enter the PIN there",
 	"pin-file":                             "the PIN file must hold the PIN alone and be readable by its owner only (chmod 600)",
 	"token-not-found":                      "name one of the tokens that the module has, or make one with otapack init --dev-token; SoftHSM looks where SOFTHSM2_CONF points",
 	"module":                               "name the module of your HSM in hsm.module or OTAPACK_PKCS11_MODULE; the one of SoftHSM is in the Debian package softhsm2",
+	"sessions":                             "other programs hold all sessions that the token allows: end them, or try again when they are done",
+	"mechanism-missing":                    "the token, its firmware or its policy rules this mechanism out: allow it there, or use another token; otapack hsm doctor shows what is missing",
+	"hsm-unavailable":                      "the connection to the token was lost and could not be made again: run the same command again once the HSM answers; otapack hsm doctor says when it does",
+	codeHSM:                                "the module could not do what it was asked to: look at its configuration and log, its daemon, and the connection to the HSM; SoftHSM reads the file that SOFTHSM2_CONF names; otapack hsm doctor narrows it down",
 	"token-ambiguous":                      "name the token by its serial in otapack.yaml: pkcs11:serial=…",
 	"key-not-found":                        "otapack key ls shows what is on the token; otapack key create makes the key",
 	"key-ambiguous":                        "add the id to the key's URI in otapack.yaml",
 	"key-mismatch":                         "the key on the token is not the one in the public key file; never replace a pinned key without knowing why it differs",
+	"key-unfit":                            "the key must be allowed to sign (CKA_SIGN) and must not leave the token: make another one with otapack key create",
 	"key-exists":                           "a key is never overwritten; choose another label, or use the existing key with otapack key export --from-token",
 	"no-pkcs11":                            "build otapack with cgo (CGO_ENABLED=1 and a C compiler)",
 	"version-exists":                       "a version is released once; choose another --version",
 	"output-changed":                       "restore the file from a copy, or remove the whole directory and release again",
 	"output-exists":                        "an existing file is never overwritten; choose another name, or move it away",
+	"key-policy":                           "make a key that can do one thing only, with otapack provision init; where it can be extracted, so can every device's secret",
+	"records-exist":                        "a file of records belongs to one list of devices, one set of secrets and one pair of keys: choose another --output",
+	"records-locked":                       "wait for the other run to end, or write another file",
+	"self-test":                            "the token does not answer the same twice: do not use it before its vendor has looked at it",
 	codeUsage:                              "otapack help lists the commands, otapack help <command> its flags",
 	codeCurve:                              "the bootloaders take P-256 keys only: otapack key create makes signing keys, otapack key recipient a device key for the bench",
 	string(verdict.SequenceRollback):       "devices that have a newer release refuse this one",
@@ -230,18 +279,42 @@ var hints = map[string]string{
 	string(verdict.PackageExceedsBank):     "the reference bootloaders keep image, payloads to pass on and manifests in one bank; if yours do not, set policy.rehearse: off",
 	string(verdict.RehearsalVersions):      "test that combination on a device, then list it under allowed-versions; devices that skipped a release need a listed way too",
 	string(verdict.TransitionNotAllowed):   "test that combination on a device, then list it under allowed-versions, or change install-order",
+	string(verdict.TransferTooLong):        "a larger MTU, a shorter connection interval or a smaller payload makes it faster",
 	string(verdict.PeerTooOld):             "update the peer first (install-order) or raise its version",
 	string(verdict.BaseMissing):            "set components.<name>.base to the address of the binary's first byte",
 	string(verdict.TestKey):                "make keys of your own with otapack key create",
+	string(verdict.KeyExtractable):         "who can log in to the token can copy this key: make another with otapack key create, then see otapack key rotate",
+	string(verdict.KeyNotSensitive):        "who can log in to the token can read this key: make another with otapack key create, then see otapack key rotate",
+	string(verdict.KeyNotSignOnly):         "otapack key create makes keys that can sign and nothing else; see otapack key rotate",
+	string(verdict.CeremonyDiffers):        "the key, its attributes or the record changed after the ceremony: find out why before it signs anything",
+	string(verdict.CeremonyMissing):        "otapack key create writes the record beside the public half; it cannot be made later",
+	string(verdict.CeremonyOtherKey):       "a record belongs to the one key that it was made with: put back the record of this key",
+	string(verdict.RotationStrands):        "these devices have to take a release that both keys have signed, before one that only the new key signs",
+	string(verdict.RotationKeySlots):       "retire a key that is trusted and not used any more first",
+	string(verdict.RotationSigners):        "take one of the keys out of sign first",
+	string(verdict.RotationAlgorithm):      "make the new key for the algorithm of the bootloaders: otapack key create --algorithm",
+	string(verdict.RotationThreshold):      "add another key to sign and trust first",
+	string(verdict.RotationSameKey):        "make another key with otapack key create",
+	string(verdict.CounterMissing):         "say security-counter under mcuboot, for example \"sequence\", or --security-counter",
+	string(verdict.DFUVersionString):       "let fw-version follow the sequence number, or choose versions with two-digit parts",
+	string(verdict.DFURequirement):         "list the firmware ids of the SoftDevices that may be installed; 0x00 alone says that none is needed",
 	string(verdict.RecipientKeyMissing):    "pass the device's key with --device-key <component>=<file>",
 	string(verdict.KeyUnwrap):              "is this the key of a device that the release was encrypted to?",
 	string(verdict.AddressSpan):            "cut off what does not belong to the application, for example UICR at 0x10001000 (objcopy -R)",
 	string(verdict.SignatureInvalid):       "signed with keys that otapack.yaml does not trust, or changed after signing",
+	string(verdict.ProvisionIncomplete):    "give the command that made the file again: it goes on from there",
+	string(verdict.ProvisionFormat):        "the file was changed after it was written, or damaged: restore it from a copy",
+	string(verdict.ProvisionOrder):         "the file was changed after it was written: restore it from a copy",
+	string(verdict.ProvisionDiffers):       "is this the token and the project file that the records were made with?",
+	string(verdict.DuplicateSerial):        "every device needs a serial of its own",
 	string(verdict.ManifestDigestMismatch): "the file was changed after signing, or damaged on the way",
 }
 
 func hintFor(err error, code string) string {
 	policy, _ := errors.AsType[*release.PolicyError](err)
+	if _, ok := errors.AsType[doctorError](err); ok {
+		return "begin with the first failure, others may follow from it; then run otapack hsm doctor again"
+	}
 	switch {
 	case policy != nil && code == string(verdict.SequenceRollback):
 		return "leave --sequence out to get the next number, or pass a higher one"
@@ -249,11 +322,23 @@ func hintFor(err error, code string) string {
 		return "pass --config, or make a starter file with otapack init"
 	case errors.Is(err, errNoModule):
 		return "set hsm.module in otapack.yaml or OTAPACK_PKCS11_MODULE in the environment"
+	case isProvisionKey(err) && code == "key-not-found":
+		return "otapack provision init makes the master key and a transport key for the bench; the key of a line comes from its factory"
+	case isProvisionKey(err) && code == "mechanism-missing":
+		return "docs/provisioning.md says which kind of secret needs what of the token"
+	case isProvisionKey(err) && code == "key-ambiguous":
+		return "add the id to the key's URI in the section provision of otapack.yaml"
+	case isProvisionKey(err) && code == "key-exists":
+		return "a key is never overwritten; name the one to make: otapack provision init master, or transport"
+	case errors.Is(err, errNoProvision):
+		return "docs/provisioning.md has an example of the section"
 	case isMissingKeyFile(err):
 		return "otapack key create makes signing keys, otapack key recipient a device key for the bench"
 	}
 	return hints[code]
 }
+
+func isProvisionKey(err error) bool { _, ok := errors.AsType[provisionKeyError](err); return ok }
 
 // isMissingKeyFile tells a missing public key from other missing files.
 func isMissingKeyFile(err error) bool {

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 
+	"github.com/otapack/otapack/formats"
+	"github.com/otapack/otapack/formats/firmware"
 	"github.com/otapack/otapack/internal/release"
+	"github.com/otapack/otapack/sign/verdict"
 )
 
 // inputError names a file once: *fs.PathError would do it again.
@@ -34,3 +38,22 @@ func readInput(path string, limit int64) ([]byte, error) {
 	}
 	return data, nil
 }
+
+// loadFirmware reads a firmware file; a raw binary begins at address 0.
+func loadFirmware(path string) (formats.Image, firmware.Format, error) {
+	data, err := readInput(path, maxFirmware)
+	if err != nil {
+		return formats.Image{}, firmware.Auto, err
+	}
+	image, format, err := firmware.Load(bytes.NewReader(data), firmware.Options{})
+	if verdict.Of(err) == verdict.BaseMissing {
+		image, format, err = firmware.Load(bytes.NewReader(data), firmware.Options{Base: new(uint32)})
+	}
+	if err != nil {
+		return image, format, &release.InputError{Path: path, Err: err}
+	}
+	return image, format, nil
+}
+
+// maxFirmware bounds a firmware file in bytes: 16 MiB of image as Intel HEX.
+const maxFirmware = 64 << 20

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/otapack/otapack/formats/bundle"
+	"github.com/otapack/otapack/internal/ceremony"
 	"github.com/otapack/otapack/internal/release"
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign/verdict"
@@ -22,9 +23,10 @@ func (a *app) inspectCommand() *cobra.Command {
 	var diag bool
 	c := &cobra.Command{
 		Use:   "inspect <file>",
-		Short: "Show what is in a bundle, an envelope or a release record",
-		Long: `Decode a bundle (.ota), a SUIT envelope or a release record and show it. Nothing
-is verified: what inspect prints is what the file claims.
+		Short: "Show what is in a bundle, an envelope or a record",
+		Long: `Decode a bundle (.ota), a SUIT envelope, a release record or the record of a key
+ceremony and show it. Nothing is verified: what inspect prints is what the file
+claims.
 
 With --diag, show the CBOR diagnostic notation (RFC 8949, section 8); byte strings
 that happen to parse as CBOR are shown as such, which is a guess.`,
@@ -42,10 +44,11 @@ const maxDocument = 1 << 20
 // part is one thing that inspect shows: a file, or an entry of a bundle.
 type part struct {
 	Name     string        `json:"name"`
-	Kind     string        `json:"kind"` // "bundle", "envelope", "release-record" or "payload"
+	Kind     string        `json:"kind"` // "bundle", "envelope", "release-record", "ceremony-record" or "payload"
 	Size     int64         `json:"size"` // in bytes
 	Envelope *envelopeView `json:"envelope,omitempty"`
 	Record   *recordView   `json:"record,omitempty"`
+	Ceremony *ceremonyView `json:"ceremony,omitempty"`
 	Diag     string        `json:"diag,omitempty"`
 	Parts    []part        `json:"parts,omitempty"`
 }
@@ -111,7 +114,11 @@ func (a *app) inspect(path string, diag bool) error {
 	}
 	var b strings.Builder
 	p.print(&b, "")
-	a.say("nothing was verified; otapack verify does that")
+	verifier := "otapack verify"
+	if p.Ceremony != nil {
+		verifier = "otapack key check"
+	}
+	a.say("nothing was verified; %s does that", verifier)
 	return a.result(inspectResult{"otapack.inspect/1", false, p}, b.String())
 }
 
@@ -131,6 +138,9 @@ func inspectFile(path string, diag bool) (part, error) {
 	data, err := readInput(path, maxDocument)
 	if err != nil {
 		return part{}, err
+	}
+	if ceremony.IsRecord(data) {
+		return inspectCeremony(path, data, diag)
 	}
 	if bytes.HasPrefix(head, []byte{0xd2}) { // tag 18, COSE_Sign1
 		return inspectRecord(path, data, diag)
@@ -242,6 +252,9 @@ func (p part) print(b *strings.Builder, indent string) {
 	}
 	if r := p.Record; r != nil {
 		r.print(line)
+	}
+	if c := p.Ceremony; c != nil {
+		c.print(b, in)
 	}
 	if p.Diag != "" {
 		line("diagnostic", "%s", p.Diag)

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -12,16 +14,19 @@ import (
 	"github.com/otapack/otapack/hsm"
 	"github.com/otapack/otapack/internal/atomicfile"
 	"github.com/otapack/otapack/internal/config"
+	"github.com/otapack/otapack/internal/release"
 	"github.com/otapack/otapack/sign"
 )
 
 func (a *app) keyCommand() *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "key <command>",
-		Short: "Make, list and export keys",
-		Long:  "Make signing keys inside a token, list what a token has, export public keys,\nand make device keys for the bench.",
+		Short: "Make, list, check and export keys, and plan their rotation",
+		Long: `Make signing keys inside a token and record the ceremony, list and check what a
+token has, export public keys, plan the rotation of a key, and make device keys
+for the bench.`,
 	})
-	c.AddCommand(a.keyCreateCommand(), a.keyListCommand(), a.keyExportCommand(), a.keyRecipientCommand())
+	c.AddCommand(a.keyCreateCommand(), a.keyListCommand(), a.keyCheckCommand(), a.keyExportCommand(), a.keyRotateCommand(), a.keyRecipientCommand())
 	return c
 }
 
@@ -34,7 +39,8 @@ type keyResult struct {
 	Algorithm  string        `json:"algorithm,omitempty"`
 	KeyID      string        `json:"key_id,omitempty"`
 	Private    hsm.State     `json:"private"`
-	Pinned     string        `json:"pinned,omitempty"` // file, or "differs from <file>"
+	Pinned     string        `json:"pinned,omitempty"` // file, or "missing", "unusable" or "differs from" and the file
+	Record     string        `json:"record,omitempty"` // file of the ceremony record
 	Attributes keyAttributes `json:"attributes"`
 }
 
@@ -134,8 +140,12 @@ func (a *app) tokenKeys(ctx context.Context, cfg *config.Config, alias string) (
 	for _, info := range infos {
 		r := newKeyResult(info)
 		for _, k := range cfg.Keys {
-			if uri, err := hsm.ParseURI(k.URI); err == nil && k.Token == alias && selects(uri, info) {
-				r.Alias, r.Pinned = k.Name, pinState(cfg, k, info)
+			if k.Token != alias {
+				continue
+			}
+			pinned, err := pinnedKey(cfg, k)
+			if uri, e := hsm.ParseURI(k.URI); e == nil && selects(uri, pinned, info) {
+				r.Alias, r.Pinned = k.Name, pinState(k, pinned, info.Public, err)
 			}
 		}
 		keys = append(keys, r)
@@ -143,19 +153,55 @@ func (a *app) tokenKeys(ctx context.Context, cfg *config.Config, alias string) (
 	return keys, nil
 }
 
-// selects reports whether a configured URI names this key.
-func selects(uri hsm.URI, k hsm.KeyInfo) bool {
-	return (uri.Object == "" || uri.Object == k.Label) && (uri.ID == nil || string(uri.ID) == string(k.ID))
+// selects reports whether a configured URI names this key. One without label
+// and id names the key that pinned is the public half of.
+func selects(uri hsm.URI, pinned sign.PublicKey, k hsm.KeyInfo) bool {
+	if isNameless(uri) {
+		return k.Public.Equal(pinned)
+	}
+	return (uri.Object == "" || uri.Object == k.Label) && (len(uri.ID) == 0 || string(uri.ID) == string(k.ID))
 }
 
-// pinState compares the token's public half with the pinned file.
-func pinState(cfg *config.Config, k config.Key, info hsm.KeyInfo) string {
+func isNameless(uri hsm.URI) bool { return uri.Object == "" && len(uri.ID) == 0 }
+
+// oneKey finds the only key that a configured URI names.
+func oneKey(keys []hsm.KeyInfo, uri hsm.URI, pinned sign.PublicKey) (hsm.KeyInfo, error) {
+	var found []hsm.KeyInfo
+	for _, k := range keys {
+		if selects(uri, pinned, k) {
+			found = append(found, k)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return hsm.KeyInfo{}, hsm.ErrKeyNotFound
+	case 1:
+		return found[0], nil
+	}
+	return hsm.KeyInfo{}, fmt.Errorf("%d keys: %w", len(found), hsm.ErrKeyAmbiguous)
+}
+
+// pinnedKey reads the public half that the project file pins.
+func pinnedKey(cfg *config.Config, k config.Key) (sign.PublicKey, error) {
 	data, err := readInput(cfg.Resolve(k.Public), maxIdentity)
 	if err != nil {
-		return "missing " + k.Public
+		return sign.PublicKey{}, err
 	}
-	pinned, err := sign.ParsePublicKey(data)
-	if err != nil || !pinned.Equal(info.Public) {
+	key, err := sign.ParsePublicKey(data)
+	if err != nil {
+		return key, &release.InputError{Path: k.Public, Err: err}
+	}
+	return key, nil
+}
+
+// pinState compares the token's public half with the pinned file's.
+func pinState(k config.Key, pinned, found sign.PublicKey, err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "missing " + k.Public
+	case err != nil:
+		return "unusable " + k.Public
+	case !pinned.Equal(found):
 		return "differs from " + k.Public
 	}
 	return k.Public

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,16 +22,29 @@ func (a *app) keyExportCommand() *cobra.Command {
 		Long: `Write the public half of a key: the pinned file's, or with --from-token the one
 on the token, to pin a key that another tool has made.
 
-Forms: pem and der hold the SubjectPublicKeyInfo; c is a C header with the
-uncompressed point, X and Y big endian, and the key id.`,
-		Example: "  otapack key export fw-2026 --as c -o bootloader/fw_key.h",
-		Args:    cobra.ExactArgs(1),
+    pem, der      SubjectPublicKeyInfo
+    jwk           JSON Web Key (RFC 7517)
+    cose          COSE_Key (RFC 9052), deterministic CBOR
+    c             C header: X and Y big endian, and the key id
+    nrf           C source for the nRF5 SDK bootloader: X and Y byte-reversed, P-256
+    mcuboot       C source for MCUboot, as imgtool getpub writes it: the DER form
+    mcuboot-hash  digest of the DER form, for MCUboot builds that keep only it:
+                  32 bytes of SHA-256 for P-256, 48 of SHA-384 for P-384
+    ihex@ADDRESS  Intel HEX: X and Y big endian at an address of the flash, without
+                  the 0x04 that an uncompressed point begins with`,
+		Example: `  otapack key export fw-2026 --as c -o bootloader/fw_key.h
+  otapack key export fw-2026 --as ihex@0xfe000 -o fw_key.hex`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.keyExport(cmd.Context(), args[0], as, output, fromToken)
+			form, err := parseKeyForm(as)
+			if err != nil {
+				return err
+			}
+			return a.keyExport(cmd.Context(), args[0], form, output, fromToken)
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&as, "as", "pem", "`form`: pem, der or c")
+	f.StringVar(&as, "as", "pem", "`form`: pem, der, jwk, cose, c, nrf, mcuboot, mcuboot-hash or ihex@ADDRESS")
 	f.StringVarP(&output, "output", "o", "-", "`file`, - for standard output")
 	f.BoolVar(&fromToken, "from-token", false, "read the key from its token instead of the pinned file")
 	return c
@@ -46,7 +59,7 @@ type exportResult struct {
 	Data   []byte `json:"data,omitempty"` // base64, when no file was written
 }
 
-func (a *app) keyExport(ctx context.Context, alias, as, output string, fromToken bool) error {
+func (a *app) keyExport(ctx context.Context, alias string, form keyForm, output string, fromToken bool) error {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
@@ -55,18 +68,14 @@ func (a *app) keyExport(ctx context.Context, alias, as, output string, fromToken
 	if err != nil {
 		return err
 	}
-	var data []byte
-	switch as {
-	case "pem":
-		data = key.PEM()
-	case "der":
-		data = key.DER()
-	case "c":
-		data = cHeader(alias, key)
-	default:
-		return usagef("--as %q: want pem, der or c", as)
+	data, err := form.render(alias, key)
+	if errors.Is(err, sign.ErrCurve) {
+		return &release.InputError{Path: "key " + alias, Err: err}
 	}
-	r := exportResult{Schema: "otapack.key-export/1", Alias: alias, KeyID: key.ID().String(), Form: as}
+	if err != nil {
+		return err
+	}
+	r := exportResult{Schema: "otapack.key-export/1", Alias: alias, KeyID: key.ID().String(), Form: form.name}
 	if output == "-" {
 		r.Data = data
 		return a.result(r, string(data))
@@ -84,15 +93,7 @@ func (a *app) publicKey(ctx context.Context, cfg *config.Config, alias string, f
 		return sign.PublicKey{}, usagef("%s has no key %q", cfg.File(), alias)
 	}
 	if !fromToken {
-		data, err := readInput(cfg.Resolve(k.Public), maxIdentity)
-		if err != nil {
-			return sign.PublicKey{}, err
-		}
-		key, err := sign.ParsePublicKey(data)
-		if err != nil {
-			return key, &release.InputError{Path: k.Public, Err: err}
-		}
-		return key, nil
+		return pinnedKey(cfg, k)
 	}
 	if k.Token == "" {
 		return sign.PublicKey{}, cfg.Errorf("keys."+alias, "has no token")
@@ -100,6 +101,12 @@ func (a *app) publicKey(ctx context.Context, cfg *config.Config, alias string, f
 	uri, err := hsm.ParseURI(k.URI)
 	if err != nil {
 		return sign.PublicKey{}, err
+	}
+	var pinned sign.PublicKey
+	if isNameless(uri) {
+		if pinned, err = pinnedKey(cfg, k); err != nil {
+			return sign.PublicKey{}, err
+		}
 	}
 	t, err := a.openToken(ctx, cfg, k.Token, true)
 	if err != nil {
@@ -110,47 +117,12 @@ func (a *app) publicKey(ctx context.Context, cfg *config.Config, alias string, f
 	if err != nil {
 		return sign.PublicKey{}, err
 	}
-	var found []hsm.KeyInfo
-	for _, info := range infos {
-		if selects(uri, info) {
-			found = append(found, info)
-		}
-	}
+	info, err := oneKey(infos, uri, pinned)
 	switch {
-	case len(found) == 0:
-		return sign.PublicKey{}, fmt.Errorf("key %s: %w", alias, hsm.ErrKeyNotFound)
-	case len(found) > 1:
-		return sign.PublicKey{}, fmt.Errorf("key %s: %d keys: %w", alias, len(found), hsm.ErrKeyAmbiguous)
-	case found[0].Public.IsZero():
+	case err != nil:
+		return sign.PublicKey{}, fmt.Errorf("key %s: %w", alias, err)
+	case info.Public.IsZero():
 		return sign.PublicKey{}, fmt.Errorf("key %s: no usable public half on the token: %w", alias, hsm.ErrKeyNotFound)
 	}
-	return found[0].Public, nil
-}
-
-// cHeader renders a key for a bootloader build.
-func cHeader(alias string, k sign.PublicKey) []byte {
-	name := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '_'
-	}, alias)
-	id := k.ID()
-	var b strings.Builder
-	fmt.Fprintf(&b, "/* Public key %s for %s, made by otapack. */\n", alias, k.Algorithm())
-	fmt.Fprintf(&b, "/* %s */\n#ifndef OTAPACK_KEY_%s_H\n#define OTAPACK_KEY_%s_H\n\n#include <stdint.h>\n", id, strings.ToUpper(name), strings.ToUpper(name))
-	array := func(what, comment string, data []byte) {
-		fmt.Fprintf(&b, "\n/* %s */\nstatic const uint8_t otapack_key_%s_%s[%d] = {", comment, name, what, len(data))
-		for i, c := range data {
-			if i%12 == 0 {
-				b.WriteString("\n   ")
-			}
-			fmt.Fprintf(&b, " 0x%02x,", c)
-		}
-		b.WriteString("\n};\n")
-	}
-	array("point", "X then Y, big endian.", k.Point()[1:])
-	array("id", "SHA-256 of the DER SubjectPublicKeyInfo; the first 8 bytes are the COSE key hint.", id[:])
-	b.WriteString("\n#endif\n")
-	return []byte(b.String())
+	return info.Public, nil
 }

@@ -21,8 +21,8 @@ func (a *app) keyRecipientCommand() *cobra.Command {
 		Short: "Make a device's decryption key for the bench",
 		Long: `Make a P-256 key pair that a device decrypts payloads with, and write both halves
 as PEM files. The private half is in clear text: this is for development boards
-and tests, whose key you burn by hand. Keys of production devices belong into
-your provisioning.`,
+and tests, whose key you burn by hand. Keys of production devices are
+made wrapped, by otapack provision.`,
 		Example: "  otapack key recipient --private-out bench/radio.key.pem --public-out keys/radio-device.pub.pem",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -28,6 +28,10 @@ func run() int {
 // execute runs one command line and returns its exit code.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr}
+	if err := a.takePINs(); err != nil {
+		return a.fail(err)
+	}
+	defer a.wipePINs()
 	root := a.rootCommand()
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {

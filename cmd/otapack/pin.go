@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/otapack/otapack/hsm"
+	"github.com/otapack/otapack/internal/atomicfile"
 	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/internal/term"
 )
@@ -50,29 +52,41 @@ func (a *app) openToken(ctx context.Context, cfg *config.Config, alias string, l
 // It also points SoftHSM at the development token next to the project file, if
 // there is one and the environment does not say otherwise.
 func modulePath(cfg *config.Config) (string, error) {
-	module := os.Getenv(envModule)
+	module, _, err := namedModule(cfg)
+	if err != nil {
+		return "", err
+	}
+	return module, useDevToken(cfg)
+}
+
+// namedModule returns the absolute path of the module and who names it.
+func namedModule(cfg *config.Config) (module, from string, err error) {
+	module, from = os.Getenv(envModule), envModule
 	if module == "" && cfg.HSM.Module != "" {
-		module = cfg.Resolve(cfg.HSM.Module)
+		module, from = cfg.Resolve(cfg.HSM.Module), "hsm.module in "+cfg.File()
 	}
 	if module == "" {
-		return "", fmt.Errorf("%s: %w", cfg.File(), errNoModule)
+		return "", "", fmt.Errorf("%s: %w", cfg.File(), errNoModule)
 	}
-	module, err := filepath.Abs(module)
-	if err != nil {
-		return "", err
-	}
+	module, err = filepath.Abs(module)
+	return module, from, err
+}
+
+// useDevToken sets SOFTHSM2_CONF for a development token next to the project
+// file.
+func useDevToken(cfg *config.Config) error {
 	dir, err := filepath.Abs(cfg.Resolve(devTokenDir))
 	if err != nil {
-		return "", err
+		return err
 	}
 	if !isDir(filepath.Join(dir, "tokens")) || os.Getenv(envSoftHSM) != "" {
-		return module, nil
+		return nil
 	}
 	conf, err := writeSoftHSMConf(dir)
 	if err != nil {
-		return "", err
+		return err
 	}
-	return module, os.Setenv(envSoftHSM, conf)
+	return os.Setenv(envSoftHSM, conf)
 }
 
 func isDir(path string) bool {
@@ -89,27 +103,51 @@ func writeSoftHSMConf(dir string) (path string, err error) {
 	if have, err := os.ReadFile(path); err == nil && string(have) == string(want) {
 		return path, nil
 	}
-	return path, os.WriteFile(path, want, 0o600)
+	// Other runs may read it at this moment.
+	set := atomicfile.NewSet(dir)
+	defer set.Abort() // after Commit it does nothing, before it the first error counts
+	if err := set.Replace(path, want); err != nil {
+		return "", err
+	}
+	return path, set.Commit()
+}
+
+// pinOrigin is where the PIN of a token is: a file, a variable, or neither.
+type pinOrigin struct {
+	name           string // of the setting, as a person finds it; "" with neither
+	file, variable string
+}
+
+// pinOrigin finds the first source that is set.
+func (a *app) pinOrigin(cfg *config.Config, t config.Token, uri hsm.URI) pinOrigin {
+	variable := envPIN + "_" + strings.ToUpper(strings.ReplaceAll(t.Name, "-", "_"))
+	switch {
+	case a.pinFile != "":
+		return pinOrigin{name: "--pin-file", file: a.pinFile}
+	case t.PINFile != "":
+		return pinOrigin{name: "hsm.tokens." + t.Name + ".pin.file", file: cfg.Resolve(t.PINFile)}
+	case uri.PINSource != "":
+		return pinOrigin{name: "pin-source", file: cfg.Resolve(uri.PINSource)}
+	case os.Getenv(envPINFile) != "":
+		return pinOrigin{name: envPINFile, file: os.Getenv(envPINFile)}
+	case len(a.pins[variable]) > 0 && t.Name != "":
+		return pinOrigin{name: variable, variable: variable}
+	case len(a.pins[envPIN]) > 0:
+		return pinOrigin{name: envPIN, variable: envPIN}
+	}
+	return pinOrigin{}
 }
 
 // pinSource finds the PIN of a token. The first source that is set wins; if it
 // fails, no other is tried: a PIN from the wrong place costs a try.
 func (a *app) pinSource(cfg *config.Config, t config.Token, uri hsm.URI) hsm.PINSource {
 	return func(ctx context.Context, info hsm.TokenInfo) (hsm.PIN, error) {
-		variable := envPIN + "_" + strings.ToUpper(strings.ReplaceAll(t.Name, "-", "_"))
+		origin := a.pinOrigin(cfg, t, uri)
 		switch {
-		case a.pinFile != "":
-			return hsm.ReadPINFile(a.pinFile, a.insecurePINFile)
-		case t.PINFile != "":
-			return hsm.ReadPINFile(cfg.Resolve(t.PINFile), a.insecurePINFile)
-		case uri.PINSource != "":
-			return hsm.ReadPINFile(cfg.Resolve(uri.PINSource), a.insecurePINFile)
-		case os.Getenv(envPINFile) != "":
-			return hsm.ReadPINFile(os.Getenv(envPINFile), a.insecurePINFile)
-		case os.Getenv(variable) != "":
-			return pinFromEnv(variable)
-		case os.Getenv(envPIN) != "":
-			return pinFromEnv(envPIN)
+		case origin.file != "":
+			return hsm.ReadPINFile(origin.file, a.insecurePINFile)
+		case origin.variable != "":
+			return hsm.NewPIN(bytes.Clone(a.pins[origin.variable])), nil // the token wipes what it gets
 		case info.PINPad:
 			a.say("token %s: enter the PIN on the PIN pad", info.Label)
 			return hsm.PIN{}, nil
@@ -130,9 +168,25 @@ func (a *app) pinSource(cfg *config.Config, t config.Token, uri hsm.URI) hsm.PIN
 	}
 }
 
-// pinFromEnv takes a PIN out of the environment, so that no child process
-// inherits it.
-func pinFromEnv(variable string) (hsm.PIN, error) {
-	pin := hsm.NewPIN([]byte(os.Getenv(variable)))
-	return pin, os.Unsetenv(variable)
+// takePINs takes all PINs out of the environment, so that no module and no child
+// process finds them there. Several tokens may need the same one.
+func (a *app) takePINs() error {
+	a.pins = map[string][]byte{}
+	for _, entry := range os.Environ() {
+		name, value, _ := strings.Cut(entry, "=")
+		if name != envPIN && !strings.HasPrefix(name, envPIN+"_") || name == envPINFile {
+			continue
+		}
+		a.pins[name] = []byte(value)
+		if err := os.Unsetenv(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) wipePINs() {
+	for _, pin := range a.pins {
+		clear(pin)
+	}
 }

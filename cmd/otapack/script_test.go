@@ -29,7 +29,7 @@ import (
 var update = flag.Bool("update", false, "write what the tests compare with: generated pages and golden parts of the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"otapack": main}) // also puts otapack into PATH
+	testscript.Main(tests{m}, map[string]func(){"otapack": main, "p11import": p11import}) // also puts them into PATH
 }
 
 // TestScript runs testdata/script/*.txtar, each in a folder of its own and, after
@@ -46,6 +46,12 @@ func TestMain(m *testing.M) {
 //	cut FILE SIZE               cut a file off; a negative size says how many bytes to remove
 //	tamper BUNDLE ENTRY OFFSET  flip a bit of an entry and put its checksums right
 //	graft BUNDLE OTHER NAME     take a component from another bundle
+//	unwrap FILE KEY ...         do what a factory does with a record (see scriptUnwrap)
+//	foreign FILE TO             copy a module, for another machine
+//	waitfor FILE                wait until a program in the background has made a file
+//	fault [PLAN]                what follows uses a module with faults, see package p11fault; without a plan it is as before
+//	calls FUNCTION NUMBER       how often a PKCS#11 function was called since the last fault
+//	recipient NAME WORD FILE    replace a word by the id of the key that a component is encrypted to
 //	nosecrets                   no PIN and no private key in stdout, stderr and the files outside .otapack and bench
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -55,14 +61,18 @@ func TestScript(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // with -race, every process would sleep for a second
 			env.Setenv("MODULE", softhsm())
 			env.Setenv("SPY", spy())
+			env.Setenv("REMOTE", remote())
 			env.Values[scriptT{}] = env.T()
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "spy" {
-				return false, fmt.Errorf("unknown condition %q", name)
+			switch name {
+			case "spy":
+				return spy() != "", nil
+			case "remote":
+				return remote() != "", nil
 			}
-			return spy() != "", nil
+			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -78,7 +88,13 @@ func TestScript(t *testing.T) {
 			"cut":       scriptCut,
 			"tamper":    scriptTamper,
 			"graft":     scriptGraft,
+			"foreign":   scriptForeign,
+			"waitfor":   scriptWaitFor,
+			"fault":     scriptFault,
+			"calls":     scriptCalls,
 			"nosecrets": scriptNoSecrets,
+			"unwrap":    scriptUnwrap,
+			"recipient": scriptRecipient,
 		},
 	})
 }

@@ -15,7 +15,7 @@ func helpTopics() []*cobra.Command {
     2   wrong command line                                    no
     3   project file or input file is invalid                 no
     4   verification failed: signature, digest, structure     no
-    5   refused by policy: rollback, size, test key           no
+    5   refused by policy: rollback, size, unfit key        no
     6   HSM or module unavailable, session lost               yes, with a pause
     7   PIN rejected, locked or missing                       never
     8   token or key not found or ambiguous, public half differs  no

@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/otapack/otapack/bootloader"
+	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/internal/release"
 )
 
@@ -61,7 +63,7 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 		return err
 	}
 	o := release.VerifyOptions{MinSequence: minSequence}
-	if o.Identities, err = a.identities(project, deviceKeys); err != nil {
+	if o.Identities, o.ImageKeys, err = a.deviceKeys(project, deviceKeys); err != nil {
 		return err
 	}
 	f, size, err := openInput(path)
@@ -83,12 +85,27 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 		complete = complete && c.Complete
 	}
 	id := verified.Record().Record().ID
-	if complete {
+	switch {
+	case complete:
 		a.say("%s: every device of this project takes release %s", path, id)
-	} else {
+	case missingKey(report):
 		a.say("%s: release %s is accepted as far as it was checked; decryption was not, see --device-key", path, id)
+	default:
+		a.say("%s: release %s is accepted as far as it was checked; --checks shows what was not", path, id)
 	}
 	return a.result(verifyResult{"otapack.verify/1", true, complete, *report}, "")
+}
+
+// missingKey reports whether a device key would let more be checked.
+func missingKey(r *release.Report) bool {
+	for _, c := range r.Components {
+		for _, check := range c.Checks {
+			if check.Status == bootloader.NotRun && (check.Step == bootloader.StepUnwrap || check.Step == release.StepContentKey) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // reportText prints a line per component, with the check that failed in one that
@@ -139,28 +156,32 @@ func checksText(t bootloader.Trace) string {
 	return fmt.Sprintf("%d checks passed", passed)
 }
 
-// identities reads the keys of --device-key.
-func (a *app) identities(project *release.Project, deviceKeys []string) (map[string]encrypt.Identity, error) {
-	identities := map[string]encrypt.Identity{}
-	for _, spec := range deviceKeys {
+// deviceKeys reads the keys of --device-key.
+func (a *app) deviceKeys(project *release.Project, specs []string) (map[string]encrypt.Identity, map[string]mcuboot.DeviceKey, error) {
+	identities, imageKeys := map[string]encrypt.Identity{}, map[string]mcuboot.DeviceKey{}
+	for _, spec := range specs {
 		name, file, ok := strings.Cut(spec, "=")
 		if !ok || name == "" || file == "" {
-			return nil, usagef("--device-key %q: want component=file", spec)
+			return nil, nil, usagef("--device-key %q: want component=file", spec)
 		}
 		c, ok := project.Config().Component(name)
 		if !ok {
-			return nil, usagef("--device-key: %s has no component %q", a.configPath, name)
+			return nil, nil, usagef("--device-key: %s has no component %q", a.configPath, name)
 		}
 		if len(c.EncryptTo) == 0 {
 			a.say("warning: %s is not encrypted by %s; its device key may not be needed", name, a.configPath)
 		}
-		id, err := readIdentity(file)
-		if err != nil {
-			return nil, err
+		var err error
+		if c.Format == config.FormatMCUboot {
+			imageKeys[name], err = readImageKey(file)
+		} else {
+			identities[name], err = readIdentity(file)
 		}
-		identities[name] = id
+		if err != nil {
+			return nil, nil, err
+		}
 	}
-	return identities, nil
+	return identities, imageKeys, nil
 }
 
 // maxIdentity bounds a private key file in bytes.
@@ -177,6 +198,20 @@ func readIdentity(path string) (encrypt.Identity, error) {
 		return nil, &release.InputError{Path: path, Err: err}
 	}
 	return id, nil
+}
+
+// readImageKey reads the key that an MCUboot bootloader decrypts with.
+func readImageKey(path string) (mcuboot.DeviceKey, error) {
+	data, err := readInput(path, maxIdentity)
+	if err != nil {
+		return mcuboot.DeviceKey{}, err
+	}
+	defer clear(data)
+	key, err := mcuboot.ParseDeviceKey(data)
+	if err != nil {
+		return key, &release.InputError{Path: path, Err: err}
+	}
+	return key, nil
 }
 
 // openInput opens a regular file named on the command line.

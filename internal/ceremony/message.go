@@ -344,8 +344,12 @@ func (d decoder) publicKey() sign.PublicKey {
 		return sign.PublicKey{}
 	}
 	key, err := sign.ParsePublicKey(der)
-	if err == nil && !bytes.Equal(key.DER(), der) { // PEM
+	switch {
+	case err != nil:
+	case !bytes.Equal(key.DER(), der): // PEM
 		err = sign.ErrKey
+	case !key.Algorithm().Prehashed(): // the record is a COSE message by this key
+		err = fmt.Errorf("%s key: %w", key.Algorithm(), sign.ErrAlgorithm)
 	}
 	if err != nil {
 		d.FailAt(at, verdict.CeremonyKey, "%v", err)

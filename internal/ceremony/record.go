@@ -98,7 +98,7 @@ type Token struct {
 type Key struct {
 	Label     string // CKA_LABEL, not empty
 	ID        []byte // CKA_ID, 1 to MaxID bytes
-	Usage     string // "manifest", "release", or "" when that was not written down
+	Usage     string // "manifest", "release", "image", or "" when that was not written down
 	Public    sign.PublicKey
 	Mechanism string // CKA_KEY_GEN_MECHANISM, for example "CKM_EC_KEY_PAIR_GEN"; "" when the module does not tell
 	Attributes
@@ -179,10 +179,7 @@ func prints(s string) bool {
 
 // CurveName returns "P-256" or "P-384".
 func (k Key) CurveName() string {
-	if k.Public.IsZero() {
-		return ""
-	}
-	return k.Public.Algorithm().Curve().Params().Name
+	return k.Public.Algorithm().CurveName()
 }
 
 // Check refuses texts that are too long or do not print, and too many people.
@@ -238,7 +235,7 @@ func (r Record) Check() error {
 }
 
 // usages are what a key may be for: the roles of package sign.
-var usages = []string{string(sign.RoleManifest), string(sign.RoleRelease)}
+var usages = []string{string(sign.RoleManifest), string(sign.RoleRelease), string(sign.RoleImage)}
 
 func checkText(what, s string, low, high int) error {
 	switch {

@@ -84,16 +84,16 @@ func TestParse(t *testing.T) {
 			Base: &base, Bank: &Bank{0x1c000, 416 << 10}, Slot: &slot, Version: "1.10",
 			EncryptTo: []string{"keys/radio-device.pub.pem"},
 			Signing:   Rule{[]string{"fw-2026", "release-2026"}, []string{"fw-2026", "release-2026"}, 2},
-			Requires:  []ComponentVersion{{"motor", "1.0.0"}}, URI: "#r",
+			Requires:  []ComponentVersion{{"motor", "1.0.0"}}, URI: "#r", Format: FormatSUIT,
 		}, {
 			Name: "motor", Chip: "stm32l4", Model: "toothbrush-motor", Revision: "3", Image: "/firmware/motor.bin",
-			Signing: manifest, URI: "#motor",
+			Signing: manifest, URI: "#motor", Format: FormatSUIT,
 		}},
 		InstallOrder:    []string{"motor", "radio"},
 		AllowedVersions: [][]ComponentVersion{{{"radio", "1.4.2"}, {"motor", "1.4.1"}}},
 		Policy:          Policy{1000, RehearseShort},
 		Output:          Output{"out", "out/last.json"},
-		file:            "dir/otapack.yaml", dir: "dir", pos: got.pos,
+		source:          source{file: "dir/otapack.yaml", dir: "dir", pos: got.pos},
 	}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)
@@ -441,7 +441,7 @@ func TestStarter(t *testing.T) {
 	if err == nil || !strings.HasSuffix(err.Error(), ": components.app.requires.app: a component cannot require itself") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("%v\n%s", err, file)
 	}
-	for _, key := range []string{"    base", "    bank", "    version", "    encrypt", "    signing", "    requires", "install-order", "allowed-versions", "policy", "output"} {
+	for _, key := range []string{"    base", "    bank", "    version", "    encrypt", "    signing", "    requires", "install-order", "allowed-versions", "policy", "provision", "output"} {
 		if !strings.Contains(file, "\n"+key+": ") {
 			t.Errorf("no %s in the starter file", key)
 		}
@@ -451,6 +451,7 @@ func TestStarter(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(full))
 	f.Add([]byte(minimal))
+	f.Add([]byte(minimal + provision))
 	f.Add(Starter("p", "v"))
 	f.Add([]byte("---\n---\na: 1\n"))
 	f.Add([]byte("a: [{b: \"\\x00\", ? c}, 'd']\n"))
@@ -491,6 +492,16 @@ func FuzzParse(f *testing.F) {
 				}
 			}
 		}
+		if p := c.Provision; p != nil {
+			if _, ok := c.Token(p.Token); !ok || p.Transport == "" || len(p.Secrets) == 0 || len(p.Secrets) > MaxSecrets {
+				t.Fatalf("provision %+v", p)
+			}
+			for _, s := range p.Secrets {
+				if _, ok := c.Component(s.Component); !ok || s.Bytes != 16 && s.Bytes != 32 || s.Kind == Derive && p.Master == "" {
+					t.Fatalf("secret %+v", s)
+				}
+			}
+		}
 		for _, p := range c.pos {
 			if p.line < 1 || p.column < 1 {
 				t.Fatalf("position %+v", p)
@@ -504,5 +515,26 @@ func BenchmarkParse(b *testing.B) {
 		if _, err := Parse("f", []byte(full)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A diagnosis goes on with what a broken file has.
+func TestLoadPart(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "otapack.yaml")
+	text := "otapack: 1\nhsm: {module: m.so, tokens: {a: {uri: \"pkcs11:token=a\"}}}\nkeys: {k: {token: a, uri: \"pkcs11:object=k\", public: k.pem}}\nfoo: 1\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := LoadPart(file)
+	if _, ok := errors.AsType[*Error](err); !ok {
+		t.Errorf("error %v", err)
+	}
+	if token, ok := c.Token("a"); !ok || token.URI != "pkcs11:token=a" || c.HSM.Module != "m.so" || len(c.Keys) != 1 {
+		t.Errorf("read %+v", c)
+	}
+	c, err = LoadPart(filepath.Join(dir, "none.yaml"))
+	if !errors.Is(err, fs.ErrNotExist) || c.Resolve("x") != filepath.Join(dir, "x") {
+		t.Errorf("no file: %v, %+v", err, c)
 	}
 }

@@ -45,20 +45,21 @@ type entry struct {
 // fields maps the keys of a mapping to what reads their values.
 type fields map[string]func(value)
 
-// decoder fills a Config and collects every problem it meets.
+// decoder reads a file and collects every problem it meets.
 type decoder struct {
-	cfg  *Config
+	source
+	cfg  *Config // nil in a key specification
 	errs []*Error
 }
 
 // fail records a problem at the path.
 func (d *decoder) fail(path, format string, args ...any) {
-	d.errs = append(d.errs, d.cfg.Errorf(path, format, args...))
+	d.errs = append(d.errs, d.Errorf(path, format, args...))
 }
 
 // failAt records a problem at a position that no path leads to.
 func (d *decoder) failAt(at position, path, format string, args ...any) {
-	d.errs = append(d.errs, &Error{d.cfg.file, at.line, at.column, path, fmt.Sprintf(format, args...)})
+	d.errs = append(d.errs, &Error{d.file, at.line, at.column, path, fmt.Sprintf(format, args...)})
 }
 
 // err returns the problems in line order.
@@ -106,6 +107,7 @@ func (d *decoder) config(root value) {
 		"components":       d.components,
 		"install-order":    d.list(&c.InstallOrder),
 		"allowed-versions": d.allowedVersions,
+		"provision":        d.provision,
 		"policy": func(v value) {
 			d.object(v, fields{
 				"max-sequence-step": d.number(&c.Policy.MaxSequenceStep, 1, 1<<32-1),
@@ -180,7 +182,7 @@ func (d *decoder) rule(r *Rule) func(value) {
 
 func (d *decoder) components(v value) {
 	for _, e := range d.named(v, componentPattern) {
-		c := Component{Name: e.key, URI: "#" + e.key}
+		c := Component{Name: e.key, URI: "#" + e.key, Format: FormatSUIT}
 		d.object(e.value, fields{
 			"chip":     d.name(&c.Chip),
 			"model":    d.match(&c.Model, modelPattern, "1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first"),
@@ -205,7 +207,7 @@ func (d *decoder) components(v value) {
 			},
 			"version": d.text(&c.Version),
 			"encrypt": func(v value) {
-				d.object(v, fields{"to": d.list(&c.EncryptTo)}, "to")
+				d.object(v, fields{"to": d.list(&c.EncryptTo), "per-device": d.text(&c.PerDevice)}, "to")
 				if len(c.EncryptTo) > MaxRecipients {
 					d.fail(v.path+".to", "has %d recipients, at most %d are possible", len(c.EncryptTo), MaxRecipients)
 				}
@@ -213,7 +215,11 @@ func (d *decoder) components(v value) {
 			"signing":  d.rule(&c.Signing),
 			"requires": func(v value) { c.Requires = d.versions(v) },
 			"uri":      d.match(&c.URI, uriPattern, "1 to 16 printable characters without spaces"),
+			"format":   d.choice(&c.Format, FormatSUIT, FormatMCUboot, FormatNRFDFU),
+			"mcuboot":  func(v value) { c.MCUboot = d.mcuboot(v) },
+			"nrfdfu":   func(v value) { c.NRFDFU = d.nrfdfu(v) },
 		}, "chip", "model", "revision", "image")
+		d.checkFormat(c)
 		d.cfg.Components = append(d.cfg.Components, c)
 	}
 	switch n := len(d.cfg.Components); {
@@ -230,6 +236,66 @@ func (d *decoder) allowedVersions(v value) {
 			d.cfg.AllowedVersions = append(d.cfg.AllowedVersions, set)
 		}
 	}
+}
+
+func (d *decoder) provision(v value) {
+	p := &Provision{}
+	d.cfg.Provision = p
+	d.object(v, fields{
+		"token":     d.text(&p.Token),
+		"transport": d.pkcs11(&p.Transport),
+		"master":    d.pkcs11(&p.Master),
+		"secrets": func(v value) {
+			components, ok := d.entries(v)
+			for _, c := range components {
+				purposes := d.named(c.value, namePattern)
+				if len(purposes) == 0 {
+					d.needOne(c.value)
+				}
+				for _, e := range purposes {
+					p.Secrets = append(p.Secrets, d.secret(c.key, e))
+				}
+			}
+			switch n := len(p.Secrets); {
+			case ok && len(components) == 0:
+				d.needOne(v)
+			case n > MaxSecrets:
+				d.fail(v.path, "has %d secrets, at most %d are possible", n, MaxSecrets)
+			}
+		},
+	}, "token", "transport", "secrets")
+}
+
+// secret reads one secret. What it does not say is wrong if it is needed, and
+// what it says is wrong if it means nothing.
+func (d *decoder) secret(component string, e entry) Secret {
+	s := Secret{Component: component, Purpose: e.key}
+	var bytes uint64
+	d.object(e.value, fields{
+		"kind": func(v value) {
+			kind, ok := d.scalar(v)
+			if kinds := []string{Derive, Generate, Recipient}; ok && !slices.Contains(kinds, kind) {
+				d.fail(v.path, "%q is not derive, generate or recipient%s", kind, suggest(kind, kinds))
+			}
+			s.Kind = kind
+		},
+		"bytes": func(v value) {
+			if d.number(&bytes, 16, 32)(v); bytes != 0 && bytes != 16 && bytes != 32 {
+				d.fail(v.path, "%d is not 16 or 32", bytes)
+			}
+		},
+	}, "kind")
+	s.Bytes = int(bytes)
+	switch has := d.Has(e.path + ".bytes"); {
+	case d.failed(e.path):
+	case s.Kind == Recipient && has:
+		d.fail(e.path+".bytes", "is not for a recipient: its key is on P-256, which has 32")
+	case s.Kind == Recipient:
+		s.Bytes = 32
+	case !has:
+		d.fail(e.path, "key %q is missing", "bytes")
+	}
+	return s
 }
 
 // versions reads a mapping from component to version.
@@ -282,6 +348,9 @@ func (d *decoder) check() {
 		} else {
 			d.checkRule(p.Signing, path+".signing", keys)
 		}
+		if r, ok := p.DeviceSigning(); ok {
+			d.checkRule(r, path+"."+p.Format+".signing", keys)
+		}
 		if other, ok := uris[p.URI]; ok {
 			d.fail(path+".uri", "is also the uri of component %s", other)
 		}
@@ -296,6 +365,7 @@ func (d *decoder) check() {
 	if len(components) == 0 {
 		return
 	}
+	d.checkProvision(tokens, components)
 	for i, set := range c.AllowedVersions {
 		for _, v := range set {
 			d.known("component", components, v.Component, fmt.Sprintf("allowed-versions[%d].%s", i, pathKey(v.Component)))
@@ -315,6 +385,28 @@ func (d *decoder) check() {
 	}
 }
 
+func (d *decoder) checkProvision(tokens, components []string) {
+	p := d.cfg.Provision
+	if p == nil {
+		return
+	}
+	if d.Has("provision.token") {
+		d.known("token alias", tokens, p.Token, "provision.token")
+	}
+	derives := false
+	for _, s := range p.Secrets {
+		d.known("component", components, s.Component, "provision.secrets."+pathKey(s.Component))
+		derives = derives || s.Kind == Derive
+	}
+	switch {
+	case d.failed("provision"):
+	case derives && p.Master == "":
+		d.fail("provision", "has secrets to derive and no master key")
+	case !derives && p.Master != "":
+		d.fail("provision.master", "no secret is derived from it")
+	}
+}
+
 func (d *decoder) checkRule(r Rule, path string, keys []string) {
 	if len(keys) == 0 { // reported where the keys should be
 		return
@@ -328,7 +420,7 @@ func (d *decoder) checkRule(r Rule, path string, keys []string) {
 		}
 	}
 	for i, alias := range r.Trust {
-		if at := fmt.Sprintf("%s.trust[%d]", path, i); d.has(at) {
+		if at := fmt.Sprintf("%s.trust[%d]", path, i); d.Has(at) {
 			d.known("key alias", keys, alias, at)
 		}
 	}
@@ -353,12 +445,6 @@ func (d *decoder) known(what string, list []string, name, path string) bool {
 		d.fail(path, "unknown %s %q%s", what, name, suggest(name, list))
 	}
 	return false
-}
-
-// has reports whether the file has an entry at the path.
-func (d *decoder) has(path string) bool {
-	_, ok := d.cfg.pos[path]
-	return ok
 }
 
 // failed reports whether a problem at or below the path is known.
@@ -421,9 +507,9 @@ func (d *decoder) entries(v value) ([]entry, bool) {
 		}
 		switch n.Value.(type) {
 		case *ast.MappingNode, *ast.SequenceNode:
-			d.cfg.pos[e.path] = e.at // a collection is found at its key
+			d.pos[e.path] = e.at // a collection is found at its key
 		default:
-			d.cfg.pos[e.path] = start(n.Value)
+			d.pos[e.path] = start(n.Value)
 		}
 		list = append(list, e)
 	}
@@ -454,8 +540,8 @@ func (d *decoder) items(v value) []value {
 	}
 	var list []value
 	for i, n := range node.Values {
-		item := value{n, fmt.Sprintf("%s[%d]", v.path, i)}
-		d.cfg.pos[item.path] = start(n)
+		item := value{n, pathIndex(v.path, i)}
+		d.pos[item.path] = start(n)
 		list = append(list, item)
 	}
 	if len(list) == 0 {
@@ -616,6 +702,9 @@ func pathJoin(path, key string) string {
 	}
 	return path + "." + pathKey(key)
 }
+
+// pathIndex appends the index of a list item to a path.
+func pathIndex(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
 // pathKey is a key as it stands in a path: quoted and cut when it is not a
 // plain word.

@@ -7,27 +7,34 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/otapack/otapack/bootloader"
 	"github.com/otapack/otapack/formats/payload/encrypt"
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/cose"
+	"github.com/otapack/otapack/sign/verdict"
 )
 
-// Draft is a release whose to-be-signed bytes are final.
+// Draft is a release whose to-be-signed bytes are final, but for what covers a
+// file that has to be signed first: the manifest of a component with a format
+// of its own, and the release record.
 type Draft struct {
 	plan       *Plan
 	components []built
-	record     *manifest.RecordDraft
+	record     *manifest.RecordDraft // nil until all files are signed
+	answered   []sign.Request        // of files
+	random     io.Reader
 }
 
 // built is one component's manifest and payload.
 type built struct {
 	manifest manifest.Manifest
-	envelope *manifest.Draft
+	envelope *manifest.Draft // nil until the payload is final
 	payload  []byte
 	sealer   *encrypt.Sealer // nil when not encrypted
+	file     deviceFile      // nil for our own bootloaders
 }
 
 // Build makes payloads and manifests of a plan that Lint passes; its error is
@@ -37,8 +44,8 @@ func (p *Plan) Build(random io.Reader) (*Draft, error) {
 	if err := p.Lint(); err != nil {
 		return nil, err
 	}
-	d := &Draft{plan: p}
-	var digests []manifest.Digest
+	d := &Draft{plan: p, random: random}
+	waits := false
 	for i, c := range p.project.components {
 		b, err := p.buildComponent(c, p.images[i], random)
 		d.components = append(d.components, b)
@@ -46,17 +53,72 @@ func (p *Plan) Build(random io.Reader) (*Draft, error) {
 			d.Wipe()
 			return nil, fmt.Errorf("release: %s: %w", c.Name, err)
 		}
-		digests = append(digests, b.envelope.Digest())
+		waits = waits || b.file != nil
 	}
-	record, err := p.record(digests)
-	if err == nil {
-		d.record, err = manifest.NewRecord(record, p.project.signer)
+	if waits {
+		return d, nil
 	}
-	if err != nil {
+	if err := d.layOutRecord(); err != nil {
 		d.Wipe()
 		return nil, err
 	}
 	return d, nil
+}
+
+// layOutRecord makes the release record over the manifests.
+func (d *Draft) layOutRecord() error {
+	var digests []manifest.Digest
+	for _, b := range d.components {
+		digests = append(digests, b.envelope.Digest())
+	}
+	record, err := d.plan.record(digests)
+	if err != nil {
+		return err
+	}
+	d.record, err = manifest.NewRecord(record, d.plan.project.signer)
+	return err
+}
+
+// signFiles has the files of bootloaders with a format of their own signed, and
+// then lays out what covers them.
+func (d *Draft) signFiles(ctx context.Context, signers map[sign.KeyID]sign.Signer) error {
+	if d.record != nil {
+		return nil
+	}
+	for i := range d.components {
+		b, c := &d.components[i], d.plan.project.components[i]
+		if b.file == nil {
+			continue
+		}
+		answered, err := complete(ctx, b.file, signers)
+		if err != nil {
+			return fmt.Errorf("release: %s: %w", c.Name, err)
+		}
+		d.answered = append(d.answered, answered...)
+		if b.payload, err = b.file.Bytes(); err != nil {
+			return err
+		}
+		b.manifest.Image = manifest.Content{Digest: sha256.Sum256(b.payload), Size: uint32(len(b.payload))}
+		if b.envelope, err = b.draft(c, c.signers); err != nil {
+			return err
+		}
+	}
+	return d.layOutRecord()
+}
+
+// Warnings are about what is allowed and rarely meant.
+func (d *Draft) Warnings() []Finding {
+	var findings []Finding
+	for i, b := range d.components {
+		if b.file == nil {
+			continue
+		}
+		for _, f := range b.file.Warnings() {
+			f.Object = d.plan.project.components[i].Name + ": " + f.Object
+			findings = append(findings, f)
+		}
+	}
+	return findings
 }
 
 // Wipe overwrites the content keys.
@@ -70,19 +132,27 @@ func (d *Draft) Wipe() {
 
 // buildComponent returns what there is to wipe also with an error.
 func (p *Plan) buildComponent(c component, im image, random io.Reader) (built, error) {
-	plain, err := im.flatten()
-	if err != nil {
-		return built{}, err
-	}
-	b := built{payload: plain, manifest: manifest.Manifest{
+	b := built{manifest: manifest.Manifest{
 		Sequence: p.sequence,
 		Version:  im.version,
 		Vendor:   p.project.vendor,
 		Class:    c.class,
 		Slot:     c.slot,
-		Image:    manifest.Content{Digest: sha256.Sum256(plain), Size: uint32(len(plain))},
 		Install:  &manifest.Install{URI: c.URI},
 	}}
+	var err error
+	if c.device != nil {
+		im.content.sequence = p.sequence
+		b.file, err = c.device.build(im.content, random)
+		if refusal, ok := errors.AsType[*verdict.Error](err); ok { // what its bootloader would refuse is not built
+			err = &PolicyError{[]Finding{{refusal.Reason, c.Name, refusal.Detail}}}
+		}
+		return b, err
+	}
+	if b.payload, err = im.flatten(); err != nil {
+		return built{}, err
+	}
+	b.manifest.Image = manifest.Content{Digest: sha256.Sum256(b.payload), Size: uint32(len(b.payload))}
 	if len(c.recipients) > 0 {
 		if err := b.encrypt(c.recipients, random); err != nil {
 			return built{}, err
@@ -128,18 +198,36 @@ func encryptionInfo(h encrypt.Header) cose.Encrypt {
 // install: after installing, a device need not keep the encryption information.
 func (b *built) draft(c component, keys []sign.PublicKey) (*manifest.Draft, error) {
 	return manifest.New(b.manifest, keys, manifest.Options{
-		Artifact: c.Name + " manifest", SeverInstall: b.manifest.Encrypted, KeyHints: true,
+		Artifact: manifestArtifact(c.Name), SeverInstall: b.manifest.Encrypted, KeyHints: true,
 	})
 }
 
-// Requests returns what has to be signed, in order: the manifests, then the
+// Requests returns what has to be signed, in order, as far as it is known: the
+// files of bootloaders with a format of their own, or those that have been
+// signed already; the manifests, less those over files that are not; then the
 // release record.
 func (d *Draft) Requests() []sign.Request {
+	requests := slices.Clone(d.answered)
+	for _, b := range d.components {
+		if b.file != nil {
+			requests = append(requests, b.file.Requests()...)
+		}
+	}
+	return append(requests, d.covering()...)
+}
+
+// covering returns the requests of manifests and release record.
+func (d *Draft) covering() []sign.Request {
 	var requests []sign.Request
 	for _, b := range d.components {
-		requests = append(requests, b.envelope.Requests()...)
+		if b.envelope != nil {
+			requests = append(requests, b.envelope.Requests()...)
+		}
 	}
-	return append(requests, d.record.Requests()...)
+	if d.record != nil {
+		requests = append(requests, d.record.Requests()...)
+	}
+	return requests
 }
 
 // Rehearsed is a draft that every reference bootloader has accepted.
@@ -150,6 +238,18 @@ type Rehearsed struct {
 
 // Requests returns what has to be signed, see Draft.Requests.
 func (r *Rehearsed) Requests() []sign.Request { return r.draft.Requests() }
+
+// Signatures counts what has to be signed.
+func (r *Rehearsed) Signatures() int {
+	n := 1 // the release record
+	for i, b := range r.draft.components {
+		if b.file != nil {
+			n += b.file.Signatures()
+		}
+		n += len(r.draft.plan.project.components[i].signers)
+	}
+	return n
+}
 
 // Record returns what release.json will say, see Draft.Record.
 func (r *Rehearsed) Record() Record { return r.draft.Record() }
@@ -196,13 +296,24 @@ func (d *Draft) rehearse(ctx context.Context, c component, b built) (bootloader.
 		signers[s.Public().ID()] = s
 		keys = append(keys, s.Public())
 	}
+	if b.file != nil {
+		in := d.plan.images[d.plan.project.index(c.Name)].content
+		in.sequence = d.plan.sequence
+		var err error
+		if b.payload, err = rehearseFile(ctx, c.device, in, b.file, d.random); err != nil {
+			return none, err
+		}
+		b.manifest.Image = manifest.Content{Digest: sha256.Sum256(b.payload), Size: uint32(len(b.payload))}
+	}
 	draft, err := b.draft(c, keys)
 	if err != nil {
 		return none, err
 	}
-	for i, r := range draft.Requests() {
-		if !bytes.Equal(r.Message, b.envelope.Requests()[i].Message) {
-			return none, errRehearsal
+	if b.file == nil {
+		for i, r := range draft.Requests() {
+			if !bytes.Equal(r.Message, b.envelope.Requests()[i].Message) {
+				return none, errRehearsal
+			}
 		}
 	}
 	signatures, err := sign.Answer(ctx, draft.Requests(), signers)

@@ -37,6 +37,7 @@ type Record struct {
 type ComponentRecord struct {
 	Name           string           `json:"name"`
 	Chip           string           `json:"chip"`
+	Format         string           `json:"format"`
 	Model          string           `json:"model"`
 	Revision       string           `json:"revision"`
 	VendorID       manifest.UUID    `json:"vendor_id"`
@@ -44,10 +45,10 @@ type ComponentRecord struct {
 	Version        manifest.Version `json:"version"`
 	Template       string           `json:"template"`
 	InputFormat    string           `json:"input_format"`
-	Image          Content          `json:"image"`
-	Payload        Content          `json:"payload"`
-	Recipients     []string         `json:"recipients"` // key ids in hexadecimal, empty when not encrypted
-	ManifestDigest manifest.Digest  `json:"manifest_digest"`
+	Image          Content          `json:"image,omitzero"`           // as the manifest names it: with a format of its own the file
+	Payload        Content          `json:"payload,omitzero"`         // absent in a dry run where the file has to be signed first
+	Recipients     []string         `json:"recipients"`               // key ids in hexadecimal, empty when not encrypted
+	ManifestDigest manifest.Digest  `json:"manifest_digest,omitzero"` // known when the payload is
 }
 
 // Content is a digest and a length in bytes.
@@ -64,6 +65,10 @@ type SignatureRecord struct {
 	KeyID      string          `json:"key_id"`       // sha256:…
 	ToBeSigned manifest.Digest `json:"to_be_signed"` // SHA-256 of the signed bytes
 }
+
+// manifestArtifact is what a component's envelope is called in signing requests
+// and in SignatureRecord.
+func manifestArtifact(component string) string { return component + " manifest" }
 
 // Encode writes the record as indented JSON with a final newline.
 func (r Record) Encode() ([]byte, error) {
@@ -113,13 +118,18 @@ func (d *Draft) Record() Record {
 func (b built) describe(c component, im image) ComponentRecord {
 	m := b.manifest
 	r := ComponentRecord{
-		Name: c.Name, Chip: c.chip.Name, Model: c.Model, Revision: c.Revision,
+		Name: c.Name, Chip: c.chip.Name, Format: c.Format, Model: c.Model, Revision: c.Revision,
 		VendorID: m.Vendor, ClassID: m.Class, Version: im.version,
 		Template: m.Template(), InputFormat: im.format.String(),
-		Image:          Content{m.Image.Digest, m.Image.Size},
-		Payload:        Content{m.Payload().Digest, m.Payload().Size},
-		Recipients:     []string{},
-		ManifestDigest: b.envelope.Digest(),
+		Image:      Content{m.Image.Digest, m.Image.Size},
+		Payload:    Content{m.Payload().Digest, m.Payload().Size},
+		Recipients: []string{},
+	}
+	if b.envelope != nil {
+		r.ManifestDigest = b.envelope.Digest()
+	}
+	if b.file != nil {
+		r.Recipients = append(r.Recipients, b.file.Recipients()...)
 	}
 	for _, to := range c.recipients {
 		r.Recipients = append(r.Recipients, fmt.Sprintf("%x", to.KeyID))

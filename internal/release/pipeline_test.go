@@ -227,7 +227,7 @@ func TestReleaseJSON(t *testing.T) {
 		version := c.Version.String()
 		c.Version = nil
 		want := ComponentRecord{
-			Name: part.Name, Chip: tt.chip, Model: tt.model, Revision: "C",
+			Name: part.Name, Chip: tt.chip, Format: "suit", Model: tt.model, Revision: "C",
 			VendorID: vendor, ClassID: manifest.ClassID(vendor, tt.model, "C"),
 			Template: "T3", InputFormat: tt.format,
 			Image:          Content{sha256.Sum256(tt.image), uint32(len(tt.image))},

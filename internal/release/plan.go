@@ -52,8 +52,9 @@ type Plan struct {
 type image struct {
 	version manifest.Version
 	format  firmware.Format
-	loaded  formats.Image
+	loaded  formats.Image // for our own bootloaders
 	bank    bootloader.Region
+	content content // for other ones
 }
 
 // Load reads firmware and the last release's record. Errors are *InputError,
@@ -125,6 +126,13 @@ func (p *Project) loadImage(c component, release manifest.Version) (image, error
 			return im, p.cfg.Errorf("components."+c.Name+".base", "does not fit 32 bits")
 		}
 		o.Base = &base
+	}
+	if c.device != nil {
+		if im.content, im.format, err = c.device.load(data, o.Base); err != nil {
+			return im, &InputError{c.Image, err}
+		}
+		im.content.version = im.version
+		return im, nil
 	}
 	if im.loaded, im.format, err = firmware.Load(bytes.NewReader(data), o); err != nil {
 		return im, &InputError{c.Image, err}
@@ -254,7 +262,9 @@ func (p *Plan) Lint() error {
 	p.lintSequence(add)
 	p.lintKeys(add)
 	for i, c := range p.project.components {
-		p.images[i].lint(c, add)
+		if c.device == nil {
+			p.images[i].lint(c, add)
+		}
 	}
 	record, err := p.record(nil)
 	switch refusal, ok := errors.AsType[*verdict.Error](err); {

@@ -3,6 +3,7 @@ package release
 import (
 	"bytes"
 	"crypto/ecdh"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/hex"
@@ -53,6 +54,12 @@ func TestOpenErrors(t *testing.T) {
 		{name: "key on the bootloader's wrong curve", lay: func(t *testing.T, w *workshop) {
 			w.write(t, "keys/fw.pem", publicPEM(t, ecdsaKey(t, p384, "x").Public()))
 		}, entry: "components.radio.chip", text: "the bootloader of nrf52840 verifies esp256, key fw is for esp384", want: sign.ErrCurve},
+		{name: "Ed25519 key", lay: func(t *testing.T, w *workshop) {
+			w.write(t, "keys/fw.pem", publicPEM(t, ed25519.PublicKey(make([]byte, ed25519.PublicKeySize))))
+		}, entry: "components.radio.signing", text: "key fw is for ed25519", want: sign.ErrAlgorithm},
+		{name: "Ed25519 key for the record", lay: func(t *testing.T, w *workshop) {
+			w.write(t, "keys/release.pem", publicPEM(t, ed25519.PublicKey(make([]byte, ed25519.PublicKeySize))))
+		}, entry: "signing.release", text: "key release is for ed25519", want: sign.ErrAlgorithm},
 		{name: "one key under two names", edits: append(key("fw", "other"), "sign: [fw]", "sign: [fw, other]"),
 			entry: "components.radio.signing", text: "twice"},
 		{name: "two keys for the record", edits: []string{"sign: [release]", "sign: [release, fw]"}, entry: "signing.release", text: "2 keys"},

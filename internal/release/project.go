@@ -43,6 +43,7 @@ type component struct {
 	signers    []sign.PublicKey
 	recipients []encrypt.Recipient
 	requires   []manifest.Requirement
+	device     deviceFormat // nil for our own bootloaders
 }
 
 // File is a file that went into a release or came out of it.
@@ -145,6 +146,17 @@ func (p *Project) component(c config.Component) (component, error) {
 	if n := len(out.trust.Keys(sign.RoleManifest)); n > out.chip.KeySlots {
 		return out, p.cfg.Errorf(path+".chip", "the bootloader of %s holds %d keys, %d are trusted", out.chip.Name, out.chip.KeySlots, n)
 	}
+	if out.device, err = p.deviceFormat(c); err != nil {
+		return out, err
+	}
+	if out.device != nil {
+		// The payload is a file that waits somewhere in flash for a bootloader
+		// that knows its own limits.
+		if out.chip, err = out.chip.WithBank(out.chip.Flash); err != nil {
+			return out, err
+		}
+		c.EncryptTo = nil
+	}
 	for _, file := range c.EncryptTo {
 		data, err := p.read(file, maxKeyFile)
 		if err != nil {
@@ -175,6 +187,11 @@ func (p *Project) rule(path string, r config.Rule, role sign.Role) (*sign.TrustS
 	}
 	for _, alias := range r.Sign {
 		signers = append(signers, p.keys[alias])
+	}
+	for _, k := range slices.Concat(trusted, signers) {
+		if !k.Algorithm().Prehashed() {
+			return nil, nil, fmt.Errorf("%w: %w", p.cfg.Errorf(path, "key %s is for %s, manifests and records are signed with ECDSA", p.alias(k.ID()), k.Algorithm()), sign.ErrAlgorithm)
+		}
 	}
 	var t sign.TrustSet
 	if err := t.Add(role, r.Threshold, trusted...); err != nil {

@@ -47,6 +47,9 @@ type RehearseOptions struct {
 // the release record allows beside the release's own, one sequence number below
 // it.
 func (p *Project) Rehearsal(ctx context.Context, r io.ReaderAt, size int64, o RehearseOptions) (*bootloader.Rehearsal, *Start, *Report, error) {
+	if name := p.Unrehearsed(); name != "" {
+		return nil, nil, &Report{}, p.cfg.Errorf("components."+name+".format", "power loss is rehearsed with our own bootloaders only")
+	}
 	verified, report, err := p.VerifyBundle(ctx, r, size, VerifyOptions{Identities: o.Identities})
 	if err != nil {
 		return nil, nil, report, err
@@ -74,6 +77,17 @@ func (p *Project) Rehearsal(ctx context.Context, r io.ReaderAt, size int64, o Re
 	rehearsal, start := rehearsal(record, last, components)
 	start.From = from
 	return rehearsal, start, report, nil
+}
+
+// Unrehearsed returns the first component whose bootloader is a vendor's: what
+// that does when the power fails is not known here. It is "" for none.
+func (p *Project) Unrehearsed() string {
+	for _, c := range p.components {
+		if c.device != nil {
+			return c.Name
+		}
+	}
+	return ""
 }
 
 // startingRecord reads the record that tells what the devices have: the one that
@@ -171,7 +185,7 @@ func onTheWay(versions, own []manifest.Version, before []bootloader.RehearsedCom
 // policy says. Components come in the order of otapack.yaml.
 func (d *Draft) rehearsePowerLoss(ctx context.Context, components []bootloader.RehearsedComponent) (*bootloader.Outcome, error) {
 	policy := d.plan.project.cfg.Policy.Rehearse
-	if policy == config.RehearseOff {
+	if policy == config.RehearseOff || d.plan.project.Unrehearsed() != "" {
 		return nil, nil
 	}
 	digests := make([]manifest.Digest, len(d.components))

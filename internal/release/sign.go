@@ -26,7 +26,10 @@ type Signed struct {
 // sign.Checked; every signature is verified once more where it is put in.
 func (r *Rehearsed) Sign(ctx context.Context, signers map[sign.KeyID]sign.Signer) (*Signed, error) {
 	d := r.draft
-	signatures, err := sign.Answer(ctx, d.Requests(), signers)
+	if err := d.signFiles(ctx, signers); err != nil {
+		return nil, err
+	}
+	signatures, err := sign.Answer(ctx, d.covering(), signers)
 	if err != nil {
 		return nil, err
 	}
@@ -106,15 +109,23 @@ func BundleName(product string, version manifest.Version) string {
 // Write publishes the bundle and release.json, and then makes the latter the
 // last release: all or nothing. Existing files with other content are an
 // *atomicfile.ExistsError.
+//
+// Files for single devices are made on the way, each with a content key of its
+// own: Record names them afterwards.
 func (v *Verified) Write() error {
 	plan := v.signed.draft.plan
-	record, err := v.record.Encode()
-	if err != nil {
-		return err
-	}
 	set := atomicfile.NewSet(plan.outDir)
 	defer set.Abort() // after Commit it does nothing, before it the first error counts
 	if err := set.Write(v.record.Outputs[0].Path, v.signed.bundle); err != nil {
+		return err
+	}
+	copies, err := v.signed.draft.writeCopies(set)
+	if err != nil {
+		return err
+	}
+	v.record.Outputs = append(v.record.Outputs[:1:1], copies...)
+	record, err := v.record.Encode()
+	if err != nil {
 		return err
 	}
 	if err := set.Write(recordName, record); err != nil {
@@ -124,6 +135,43 @@ func (v *Verified) Write() error {
 		return err
 	}
 	return set.Commit()
+}
+
+// writeCopies streams the files for single devices into folders that are called
+// as their components.
+func (d *Draft) writeCopies(set *atomicfile.Set) ([]File, error) {
+	var files []File
+	for i, b := range d.components {
+		if b.file == nil {
+			continue
+		}
+		for _, c := range b.file.Copies() {
+			name := d.plan.project.components[i].Name + "/" + c.name
+			w, err := set.Create(name)
+			if err != nil {
+				return nil, err
+			}
+			sum := sha256.New()
+			counted := &counter{w: io.MultiWriter(w, sum)}
+			if err := c.write(counted, d.random); err != nil {
+				return nil, fmt.Errorf("release: %s: %w", name, err)
+			}
+			files = append(files, File{name, manifest.Digest(sum.Sum(nil)), counted.n})
+		}
+	}
+	return files, nil
+}
+
+// counter counts bytes on their way.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // alias returns the name of a key in otapack.yaml, or its short id.
@@ -141,6 +189,9 @@ func (p *Project) alias(id sign.KeyID) string {
 func (p *Project) Signers() []config.Key {
 	var names []string
 	for _, c := range p.components {
+		if rule, ok := c.DeviceSigning(); ok {
+			names = append(names, rule.Sign...)
+		}
 		names = append(names, c.Signing.Sign...)
 	}
 	names = append(names, p.cfg.Signing.Release.Sign...)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/otapack/otapack/bootloader"
 	"github.com/otapack/otapack/formats/bundle"
+	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/formats/payload/encrypt"
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign/verdict"
@@ -21,6 +22,8 @@ type VerifyOptions struct {
 	// Identities are the devices' decryption keys by component. Decryption is
 	// left out for components without one, and reported as not run.
 	Identities map[string]encrypt.Identity
+	// ImageKeys are those of components with format mcuboot.
+	ImageKeys map[string]mcuboot.DeviceKey
 }
 
 // Report tells what was checked. It is complete up to what the first failures
@@ -37,6 +40,7 @@ type Report struct {
 type ComponentReport struct {
 	Name           string           `json:"name"`
 	Chip           string           `json:"chip"`
+	Format         string           `json:"format"`
 	Version        manifest.Version `json:"version,omitzero"` // as the next two, of an accepted manifest only
 	Sequence       uint32           `json:"sequence,omitzero"`
 	ManifestDigest manifest.Digest  `json:"manifest_digest,omitzero"`
@@ -152,13 +156,26 @@ func (p *Project) checkRecord(record manifest.Record, b *bundle.Bundle) error {
 
 func (p *Project) verifyComponent(ctx context.Context, part bundle.Component, record manifest.Record, o VerifyOptions) (ComponentReport, error) {
 	c := p.components[p.index(part.Name)]
-	cr := ComponentReport{Name: part.Name, Chip: c.chip.Name, SignedBy: []string{}}
+	cr := ComponentReport{Name: part.Name, Chip: c.chip.Name, Format: c.Format, SignedBy: []string{}}
 	id := o.Identities[part.Name]
 	payload := bootloader.Payload{ReaderAt: part.Payload, Size: part.Payload.Size()}
 	v, trace, err := bootloader.Verify(ctx, p.device(c, o.MinSequence, id), part.Manifest, payload, bootloader.Options{WithoutDecryption: id == nil})
 	cr.Checks = trace
 	if err != nil {
 		return cr, err
+	}
+	complete := v.Complete()
+	if c.device != nil {
+		file, err := io.ReadAll(io.NewSectionReader(part.Payload, 0, payload.Size))
+		if err != nil {
+			return cr, err
+		}
+		trace, err := c.device.check(ctx, file, c.device.trusted(), deviceState{o.MinSequence, o.ImageKeys[part.Name]})
+		cr.Checks = append(cr.Checks, trace...)
+		if err != nil {
+			return cr, err
+		}
+		complete = complete && !slices.ContainsFunc(trace, func(c bootloader.Check) bool { return c.Status == bootloader.NotRun })
 	}
 	m := v.Manifest()
 	cr.Version, cr.Sequence, cr.ManifestDigest = m.Manifest().Version, m.Manifest().Sequence, m.Digest()
@@ -168,7 +185,7 @@ func (p *Project) verifyComponent(ctx context.Context, part bundle.Component, re
 	if err := matchRecord(m, part.Name, record); err != nil {
 		return cr, err
 	}
-	cr.Accepted, cr.Complete = true, v.Complete()
+	cr.Accepted, cr.Complete = true, complete
 	return cr, nil
 }
 

@@ -1,6 +1,7 @@
 package term
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -50,6 +51,22 @@ func (p *Progress) Set(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.text = text
+}
+
+// Meter returns a text for Progress: how much of some work is done, as a bar and
+// in numbers, and how long the rest will take if it goes on as before.
+func Meter(done, total int, elapsed time.Duration) string {
+	const cells = 20
+	if total <= 0 || done < 0 || done > total {
+		return ""
+	}
+	filled := cells * done / total
+	text := fmt.Sprintf("[%s%s] %d of %d", strings.Repeat("=", filled), strings.Repeat(" ", cells-filled), done, total)
+	if done == 0 || done == total {
+		return text
+	}
+	left := time.Duration(float64(elapsed) / float64(done) * float64(total-done)).Round(time.Second)
+	return fmt.Sprintf("%s, %v left", text, left)
 }
 
 // Stop erases the line. Later calls do nothing.

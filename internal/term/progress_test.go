@@ -56,6 +56,24 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+func TestMeter(t *testing.T) {
+	for _, test := range []struct {
+		done, total int
+		elapsed     time.Duration
+		want        string
+	}{
+		{0, 10, 0, "[                    ] 0 of 10"},
+		{1, 10, time.Second, "[==                  ] 1 of 10, 9s left"},
+		{500_000, 1_000_000, 100 * time.Second, "[==========          ] 500000 of 1000000, 1m40s left"},
+		{10, 10, time.Second, "[====================] 10 of 10"},
+		{0, 0, 0, ""}, {11, 10, 0, ""}, {-1, 10, 0, ""},
+	} {
+		if got := Meter(test.done, test.total, test.elapsed); got != test.want {
+			t.Errorf("Meter(%d, %d, %v) = %q, want %q", test.done, test.total, test.elapsed, got, test.want)
+		}
+	}
+}
+
 func TestFit(t *testing.T) {
 	for _, test := range []struct {
 		text    string

@@ -107,9 +107,10 @@ func (s Sign1) Encode() ([]byte, error) {
 
 // ToBeSigned returns the Sig_structure that a signature of algorithm a covers
 // (RFC 9052, section 4.4): "Signature1", protected header, external data, which
-// is empty, and payload. An algorithm that is not Valid wraps sign.ErrAlgorithm.
+// is empty, and payload. An algorithm that sign.FromCOSE does not have, such as
+// sign.Ed25519, wraps sign.ErrAlgorithm.
 func ToBeSigned(a sign.Algorithm, payload []byte) ([]byte, error) {
-	if !a.Valid() {
+	if known, err := sign.FromCOSE(a.COSE()); err != nil || known != a {
 		return nil, fmt.Errorf("cose: %s: %w", a, sign.ErrAlgorithm)
 	}
 	protected, err := protectedHeader(a.COSE())

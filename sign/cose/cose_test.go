@@ -162,6 +162,9 @@ func TestEncodeSign1Errors(t *testing.T) {
 			t.Errorf("%s: encodes to % x", tt.name, b)
 		}
 	}
+	if _, err := cose.ToBeSigned(sign.Ed25519, nil); !errors.Is(err, sign.ErrAlgorithm) {
+		t.Errorf("Ed25519: %v", err)
+	}
 	if _, err := cose.ToBeSigned(0, nil); !errors.Is(err, sign.ErrAlgorithm) {
 		t.Errorf("to be signed without an algorithm: %v", err)
 	}

@@ -113,6 +113,39 @@ const (
 	ImageTooLong     Reason = "image-too-long"          // image does not fit the bytes that it may take
 )
 
+// MCUboot: an image's header and TLV area, and the rules of its bootloader.
+const (
+	ImageMagic            Reason = "image-magic"               // does not begin with the magic number of an image
+	HeaderSize            Reason = "header-size"               // header shorter than its fields or longer than its size field can say
+	HeaderPadding         Reason = "header-padding"            // firmware does not begin with the zeros that its header takes the place of
+	ImageSizes            Reason = "image-sizes"               // sizes in the header overflow or do not fit the slot
+	EncryptionFlags       Reason = "encryption-flags"          // flags of both AES-128 and AES-256
+	EncryptionNotBuiltIn  Reason = "encryption-not-built-in"   // encrypted image for a bootloader that does not decrypt it
+	EncryptionMode        Reason = "encryption-mode"           // encryption that the update mode cannot have
+	EncryptionTLV         Reason = "encryption-tlv"            // no encrypted content key of the bootloader's kind and length
+	AESLength             Reason = "aes-length"                // AES key length that the bootloader is not built for
+	CompressionNotBuiltIn Reason = "compression-not-built-in"  // compressed image, which upstream bootloaders do not read
+	TLVMagic              Reason = "tlv-magic"                 // a TLV area does not begin with its magic number
+	TLVLength             Reason = "tlv-length"                // a TLV that passes its area, or of a length that its type does not have
+	TLVNotAllowed         Reason = "tlv-not-allowed"           // a type that may not stand in its TLV area
+	CustomTLV             Reason = "custom-tlv"                // a custom TLV whose type is reserved or occurs twice
+	ProtectedSize         Reason = "protected-size-mismatch"   // protected TLV area of another size than the header says
+	ImageHashMissing      Reason = "image-hash-missing"        // no hash of the image by the bootloader's algorithm
+	NoKnownKey            Reason = "no-known-key"              // signatures, but none after a key that the bootloader knows
+	PureMissing           Reason = "pure-flag-missing"         // no TLV says that the signature covers the image itself
+	SignatureType         Reason = "signature-type"            // a key or hash that the bootloader does not verify with
+	CounterMissing        Reason = "security-counter-missing"  // no security counter, and the bootloader wants one
+	CounterRollback       Reason = "security-counter-rollback" // security counter below the stored one
+	VersionDowngrade      Reason = "version-downgrade"         // version below the installed one
+	UUIDMissing           Reason = "uuid-missing"              // no vendor or class identifier, and the bootloader wants one
+	UUIDForm              Reason = "uuid-form"                 // text that makes no vendor or class identifier
+	BootRecordType        Reason = "boot-record-type"          // software type of a boot record that is too long or not text
+	DependencyImage       Reason = "dependency-image"          // dependency on an image that the bootloader does not have, or on itself
+	DependencyUnmet       Reason = "dependency-unmet"          // another image is older than the dependency asks for
+	LoadAddress           Reason = "load-address"              // load address outside the memory that the bootloader loads to or boots from
+	ImageExceedsSlot      Reason = "image-exceeds-slot"        // image larger than the update mode leaves of the slot
+)
+
 // Release record: what ties the components of a release together.
 const (
 	RecordFormat       Reason = "record-format"       // format version that is not known
@@ -126,7 +159,39 @@ const (
 	CeremonyText     Reason = "ceremony-text"      // a text with a character that does not print
 	CeremonyKey      Reason = "ceremony-key"       // a public key that cannot be read, or is not the one that its digest, curve or key hint names
 	CeremonyOtherKey Reason = "ceremony-other-key" // the record of another key
+	CeremonyMissing  Reason = "ceremony-missing"   // there is no record of a key's ceremony
 	CeremonyDiffers  Reason = "ceremony-differs"   // the token says something else of the key than the record does
+)
+
+// Signing keys: what a PKCS#11 module says of a key that should not be so.
+const (
+	KeyExtractable  Reason = "key-extractable"   // the private half can leave its token
+	KeyNotSensitive Reason = "key-not-sensitive" // the private half can be read
+	KeyNotSignOnly  Reason = "key-not-sign-only" // the key cannot sign, or can do more
+	KeyWasOutside   Reason = "key-was-outside"   // the private half could leave its token, or be read, at some time
+	KeyNotLocal     Reason = "key-not-local"     // the key was not generated in its token, or the module says so of all keys
+	KeyUsage        Reason = "key-usage"         // a key is used for another role than it was made for
+)
+
+// Key rotation: why a signing key cannot be replaced by another, or not yet.
+const (
+	RotationSameKey   Reason = "rotation-same-key"        // both aliases are one key
+	RotationAlgorithm Reason = "rotation-algorithm"       // a bootloader cannot verify the new key's signatures
+	RotationKeySlots  Reason = "rotation-key-slots"       // a bootloader has no slot for one more key
+	RotationSigners   Reason = "rotation-signers"         // more keys would sign than an envelope has signatures for
+	RotationThreshold Reason = "rotation-threshold"       // fewer keys would be left than have to sign
+	RotationStrands   Reason = "rotation-strands-devices" // devices know only the old key, which does not sign any more
+)
+
+// Provisioning: the list of devices, and the file with the records of their secrets.
+const (
+	DeviceList          Reason = "device-list"          // not a CSV file with a column of serials
+	BadSerial           Reason = "bad-serial"           // a serial with a character that it must not have
+	DuplicateSerial     Reason = "duplicate-serial"     // a serial that occurs twice
+	ProvisionFormat     Reason = "provision-format"     // a line that is not a header or record as otapack writes it
+	ProvisionOrder      Reason = "provision-order"      // a record other than the one that has to follow
+	ProvisionIncomplete Reason = "provision-incomplete" // the file ends before its last record
+	ProvisionDiffers    Reason = "provision-differs"    // the token derives another secret than the record has
 )
 
 // Reference bootloader: what a device finds when it takes a payload.
@@ -166,6 +231,20 @@ const (
 	ManifestNotRecorded  Reason = "manifest-not-in-record" // a manifest other than the one in the release record
 	VersionMismatch      Reason = "version-mismatch"       // manifest and record disagree about the version
 	SequenceMismatch     Reason = "sequence-mismatch"      // manifest and record disagree about the sequence number
+	TransferIncomplete   Reason = "transfer-incomplete"    // simulated transfers that do not arrive
+	TransferTooLong      Reason = "transfer-too-long"      // simulated transfers take longer than the limit
+)
+
+// Chunk protocol: what the two ends of a transfer refuse, see transfer.md.
+const (
+	ChunkMessage  Reason = "chunk-message"  // not a message of the protocol
+	ChunkLength   Reason = "chunk-length"   // a length that the message, or the chunk's place, does not have
+	ChunkChecksum Reason = "chunk-checksum" // CRC-16 of a frame is wrong
+	ChunkOrder    Reason = "chunk-order"    // another chunk has to come first
+	ChunkSession  Reason = "chunk-session"  // no object was announced on this connection
+	ChunkSize     Reason = "chunk-size"     // the object is larger than the room for it
+	ChunkDigest   Reason = "chunk-digest"   // everything arrived and is not the announced object
+	ChunkCursor   Reason = "chunk-cursor"   // a saved cursor that was not written completely
 )
 
 // Bundle: the .ota file, a stored zip of one layout.
@@ -179,4 +258,55 @@ const (
 	BundleTooLarge      Reason = "bundle-too-large"      // an entry, or the number of components, beyond the bound
 	BundleChecksum      Reason = "bundle-checksum"       // CRC-32 of an entry is wrong
 	BundleNonCanonical  Reason = "bundle-noncanonical"   // headers other than the ones this layout has
+)
+
+// Nordic nRF5 SDK Secure DFU: the package, its init packets, and what the bootloader refuses.
+const (
+	DFUZip              Reason = "dfu-zip"                      // not a zip archive, or one with entries that two readers see differently
+	DFUZipLimit         Reason = "dfu-zip-limit"                // more entries or bytes than a package may have
+	DFUZipEntry         Reason = "dfu-zip-entry"                // a file that manifest.json names is not in the archive
+	DFUManifest         Reason = "dfu-manifest"                 // manifest.json is not of the form that DFU senders read
+	DFUManifestType     Reason = "dfu-manifest-type"            // manifest.json files an image under another kind than its init packet
+	DFUManifestSizes    Reason = "dfu-manifest-sizes"           // manifest.json and init packet give other sizes
+	DFUPacketSize       Reason = "dfu-packet-size"              // init packet that is empty or longer than the bootloader's buffer
+	DFUPacketEncoding   Reason = "dfu-packet-encoding"          // init packet that the bootloader's protobuf reader cannot read
+	DFUPacketCommands   Reason = "dfu-packet-commands"          // no init command, more than one, or one signed and one not
+	DFUPacketCanonical  Reason = "dfu-packet-noncanonical"      // init packet that another writer would encode differently
+	DFUOpCode           Reason = "dfu-op-code"                  // op code other than INIT, or none
+	DFUUnsigned         Reason = "dfu-unsigned"                 // no signature where the bootloader wants one
+	DFUSignatureType    Reason = "dfu-signature-type"           // signature type other than ECDSA P-256 with SHA-256
+	DFUSignatureLength  Reason = "dfu-signature-length"         // signature that is not 64 bytes
+	DFUSignature        Reason = "dfu-signature"                // signature that does not verify with the bootloader's key
+	DFUType             Reason = "dfu-type"                     // firmware type that is absent or that the bootloader does not know
+	DFUHashType         Reason = "dfu-hash-type"                // firmware hash other than SHA-256
+	DFUHardwareMissing  Reason = "dfu-hardware-version-missing" // no hardware version
+	DFUHardware         Reason = "dfu-hardware-version"         // made for another hardware version
+	DFUSoftDevice       Reason = "dfu-softdevice"               // the installed SoftDevice, or its absence, is not among the required ones
+	DFUVersionMissing   Reason = "dfu-version-missing"          // no firmware version where the bootloader compares it
+	DFUVersion          Reason = "dfu-version"                  // firmware version below, or equal to, the one that was installed last
+	DFUSizeMissing      Reason = "dfu-size-missing"             // no size for the type of firmware, or zero
+	DFUBootloaderSize   Reason = "dfu-bootloader-size"          // bootloader larger than the area of the installed one
+	DFUNoRoom           Reason = "dfu-no-room"                  // image does not fit between what must stay and the bootloader
+	DFUFirmwareSize     Reason = "dfu-firmware-size"            // firmware file of another length than the init packet announces
+	DFUFirmwareHash     Reason = "dfu-firmware-hash"            // firmware is not what the init packet's hash names
+	DFUBootValidation   Reason = "dfu-boot-validation"          // boot validation of a type that the bootloader does not know
+	DFUBootSignature    Reason = "dfu-boot-signature"           // boot validation signature that does not verify
+	DFUBootUnsigned     Reason = "dfu-boot-unsigned"            // application without the boot validation signature that the bootloader demands
+	DFUSoftDeviceInfo   Reason = "dfu-softdevice-info"          // SoftDevice without its information structure, or larger than that says
+	DFUSoftDeviceMajor  Reason = "dfu-softdevice-major"         // another major SoftDevice version without a bootloader made for it
+	DFUSoftDeviceFamily Reason = "dfu-softdevice-family"        // SoftDevice of another family than the installed one
+	DFUCombination      Reason = "dfu-combination"              // parts that cannot be in one package
+	DFUVersionString    Reason = "dfu-version-string"           // version that does not map to one number
+	DFURequirement      Reason = "dfu-softdevice-requirement"   // list of required SoftDevices that no device reads as it looks
+	DFUDebug            Reason = "dfu-debug"                    // debug package: the checks it skips exist on release bootloaders only
+	DFUVersionMax       Reason = "dfu-version-max"              // highest version there is: no update can follow
+	DFUPartSize         Reason = "dfu-part-size"                // firmware without bytes, of a length that is no multiple of a word, or beyond the bound
+	DFUBootSDBL         Reason = "dfu-sd-bl-boot-validation"    // SoftDevice and bootloader with a boot validation that SDK 15 and 16 apply to the wrong part
+	DFUSettingsLength   Reason = "dfu-settings-length"          // settings page shorter than its version
+	DFUSettingsVersion  Reason = "dfu-settings-version"         // settings version other than 1 and 2
+	DFUSettingsCRC      Reason = "dfu-settings-crc"             // checksum of the settings is wrong or was never written
+	DFUSettingsBootCRC  Reason = "dfu-settings-boot-crc"        // checksum of the boot validations is wrong
+	DFUSettingsBoot     Reason = "dfu-settings-boot-validation" // boot validation that does not match the firmware
+	DFUSettingsFirmware Reason = "dfu-settings-firmware"        // bank 0 is not the application at hand
+	DFUSettingsAddress  Reason = "dfu-settings-address"         // address that no settings page can have
 )
