@@ -96,3 +96,44 @@ func benchmarkVerify(b *testing.B, template string) {
 
 func BenchmarkVerifyT1(b *testing.B) { benchmarkVerify(b, "T1") }
 func BenchmarkVerifyT3(b *testing.B) { benchmarkVerify(b, "T3") }
+
+// benchmarkRehearse is a default rehearsal: every 256 bytes, one second cut for
+// each first one.
+func benchmarkRehearse(b *testing.B, radio, motor int, change func(*Rehearsal)) {
+	r := brush(b, radio, motor)
+	r.Pairs = 1
+	var heap uint64
+	r.Progress = func(done, _ int) {
+		if done%200 == 0 {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			heap = max(heap, m.HeapInuse)
+		}
+	}
+	change(&r)
+	runs := 0
+	for b.Loop() {
+		o, err := r.Run(b.Context())
+		if err != nil || len(o.Failures) > 0 {
+			b.Fatalf("%v, %+v", err, o)
+		}
+		runs += o.Runs
+	}
+	b.ReportMetric(float64(runs)/float64(b.N), "runs/op")
+	b.ReportMetric(float64(runs)/b.Elapsed().Seconds(), "runs/s")
+	b.ReportMetric(float64(heap)/(1<<20), "heap-MiB")
+}
+
+func BenchmarkRehearse64(b *testing.B)  { benchmarkRehearse(b, 64<<10, 32<<10, func(*Rehearsal) {}) }
+func BenchmarkRehearse200(b *testing.B) { benchmarkRehearse(b, 200<<10, 64<<10, func(*Rehearsal) {}) }
+
+// BenchmarkRehearseShort is what a release does on images of the size of
+// examples/toothbrush.
+func BenchmarkRehearseShort(b *testing.B) {
+	benchmarkRehearse(b, 171<<10, 2<<10, func(r *Rehearsal) { r.Sample, r.Pairs, r.Progress = 64, 0, nil })
+}
+
+// BenchmarkRehearseExhaustive cuts at every write unit, without second cuts.
+func BenchmarkRehearseExhaustive(b *testing.B) {
+	benchmarkRehearse(b, 16<<10, 8<<10, func(r *Rehearsal) { r.Grain, r.Pairs = 1, 0 })
+}

@@ -45,9 +45,16 @@ type Chip struct {
 	// twice between erases.
 	WriteOnce bool
 
-	// Banks hold images. Images that are not linked for a slot run from the
-	// first bank; slot n is bank n.
+	// Banks hold images, slot n is bank n. Images that are not linked for a slot
+	// have the addresses of the first bank; a chip with two banks runs them from
+	// either, see docs/rehearsal.md for what that asks of them.
 	Banks []Region
+
+	// Journal is two pages for the records of the boot flow.
+	Journal Region
+	// Attempts is how often an image may be started before it has confirmed
+	// itself. After that the bootloader goes back.
+	Attempts int
 
 	// Algorithm is the one that the bootloader's key slots are made for, and
 	// KeySlots how many of them it has: no more keys can be trusted at a time.
@@ -74,7 +81,7 @@ var profileSteps = []Step{
 //
 // nrf52840: 1 MiB flash, 4 KiB pages, 4-byte words (nRF52840 Product
 // Specification v1.7, NVMC). MBR and SoftDevice below 0x1c000, two banks, then
-// bootloader and its journal from 0xec000.
+// the bootloader from 0xec000; its journal has the last two pages.
 //
 // stm32l4: STM32L432/L433 with 256 KiB flash, 2 KiB pages, 8-byte double words
 // with ECC that can be programmed once (RM0394, section 3). Bootloader in the
@@ -84,14 +91,16 @@ func Chips() []Chip {
 		{
 			Name: "nrf52840", Title: "Nordic nRF52840, dual bank",
 			Flash: Region{0, 1 << 20}, Page: 4 << 10, WriteUnit: 4,
-			Banks:     []Region{{0x1c000, 0x68000}, {0x84000, 0x68000}},
+			Banks:   []Region{{0x1c000, 0x68000}, {0x84000, 0x68000}},
+			Journal: Region{0xfe000, 0x2000}, Attempts: 3,
 			Algorithm: sign.ESP256, KeySlots: 4,
 			Steps: profileSteps,
 		},
 		{
 			Name: "stm32l4", Title: "ST STM32L4, single bank, fed over a UART",
 			Flash: Region{0x08000000, 256 << 10}, Page: 2 << 10, WriteUnit: 8, WriteOnce: true,
-			Banks:     []Region{{0x08008000, 0x37000}},
+			Banks:   []Region{{0x08008000, 0x37000}},
+			Journal: Region{0x0803f000, 0x1000}, Attempts: 3,
 			Algorithm: sign.ESP256, KeySlots: 4,
 			Steps: profileSteps,
 		},

@@ -132,3 +132,23 @@ func TestBank(t *testing.T) {
 		}
 	}
 }
+
+// Two pages outside the banks, whose places can be counted.
+func TestJournalRegions(t *testing.T) {
+	for _, c := range Chips() {
+		if !c.Flash.Contains(c.Journal) || c.Journal.Base%c.Page != 0 || c.Journal.Size != 2*c.Page || c.Page%recordSize != 0 || recordSize%c.WriteUnit != 0 {
+			t.Errorf("%s: journal %s", c.Name, c.Journal)
+		}
+		for _, b := range c.Banks {
+			if b.overlaps(c.Journal) {
+				t.Errorf("%s: the journal lies in bank %s", c.Name, b)
+			}
+		}
+		if c.Attempts < 2 { // a power loss during the first boot is no failure
+			t.Errorf("%s: %d attempts", c.Name, c.Attempts)
+		}
+		if got, err := c.complete(); err != nil || got.Journal != c.Journal || !slices.Equal(got.Banks, c.Banks) {
+			t.Errorf("%s: completed to %v and %v, %v", c.Name, got.Banks, got.Journal, err)
+		}
+	}
+}

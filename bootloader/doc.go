@@ -12,4 +12,8 @@
 // device's private key, and these are handled by package encrypt alone.
 //
 // A chip is data, see [Chip]: flash geometry, key slots and the order of checks.
+//
+// [Rehearsal] puts the chips of a product together on simulated flash. Their
+// bootloaders stage, commit, boot, confirm and revert a release while the power
+// fails at every flash operation; see docs/rehearsal.md.
 package bootloader

@@ -81,6 +81,9 @@ type Options struct {
 	// key. They are reported as not-run: a signed ciphertext digest says that
 	// the payload is the one that was released, not that a device can read it.
 	WithoutDecryption bool
+	// Installed says that the payload is the plain image in its bank, which is
+	// how a bootloader finds it at a reset: there is nothing left to decrypt.
+	Installed bool
 }
 
 // Verified says that the device would install the payload.
@@ -194,6 +197,9 @@ func (b *boot) run(step Step) (Status, error) {
 
 func (b *boot) vendor() manifest.UUID { return manifest.VendorID(b.device.Vendor) }
 
+// encrypted reports whether the payload is.
+func (b *boot) encrypted() bool { return b.verified.Manifest().Encrypted && !b.options.Installed }
+
 func (b *boot) checkSize() error {
 	bank, err := b.device.Chip.Bank(b.device.Slot)
 	if err != nil {
@@ -203,18 +209,21 @@ func (b *boot) checkSize() error {
 	if m.Image.Size > bank.Size {
 		return verdict.New(verdict.ImageExceedsBank, "image", "%d bytes, the bank has %d", m.Image.Size, bank.Size)
 	}
-	if _, err := b.verified.Install(); err != nil {
-		return err
+	want := int64(m.Image.Size)
+	if !b.options.Installed {
+		if _, err := b.verified.Install(); err != nil {
+			return err
+		}
+		want = int64(m.Payload().Size)
 	}
-	if want := int64(m.Payload().Size); b.payload.Size != want {
+	if b.payload.Size != want {
 		return verdict.New(verdict.PayloadElementSize, "payload", "%d bytes, signed for %d", b.payload.Size, want)
 	}
 	return nil
 }
 
 func (b *boot) checkCiphertext() (Status, error) {
-	m := b.verified.Manifest()
-	if !m.Encrypted {
+	if !b.encrypted() {
 		return NotApplicable, nil
 	}
 	install, err := b.verified.Install()
@@ -233,9 +242,8 @@ func (b *boot) checkCiphertext() (Status, error) {
 }
 
 func (b *boot) unwrap() (Status, error) {
-	m := b.verified.Manifest()
 	switch {
-	case !m.Encrypted:
+	case !b.encrypted():
 		return NotApplicable, nil
 	case b.options.WithoutDecryption:
 		return NotRun, nil
@@ -263,7 +271,7 @@ func (b *boot) unwrap() (Status, error) {
 func (b *boot) checkImage() (Status, error) {
 	m := b.verified.Manifest()
 	image := b.received()
-	if m.Encrypted {
+	if b.encrypted() {
 		if b.options.WithoutDecryption {
 			b.looked = true
 			return NotRun, nil

@@ -571,3 +571,37 @@ func TestTraceJSON(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+// TestInstalled is the check at a reset: the plain image is in its bank, and
+// neither a key nor the install sequence is needed any more.
+func TestInstalled(t *testing.T) {
+	each(t, func(t *testing.T, chip Chip, template string) {
+		image := testImage(t, 1000)
+		p := newParcel(t, chip, template, image)
+		envelope := p.envelope(t)
+		if template == "T3" {
+			envelope = sever(t, envelope)
+		}
+		ciphertext := p.payload
+		p.options.Installed, p.device.Identity, p.payload = true, nil, image
+		v, trace, err := p.verify(t, envelope)
+		if err != nil || !v.Complete() || text(trace) != tracePlain {
+			t.Fatalf("%v\ngot  %s\nwant %s", err, text(trace), tracePlain)
+		}
+		refused := func(step Step, reason verdict.Reason) {
+			t.Helper()
+			v, trace, err := p.verify(t, envelope)
+			wantRefusal(t, "T1", v, trace, err, step, reason) // as a plain one
+		}
+		if template == "T3" {
+			p.payload = ciphertext
+			refused(StepImage, verdict.ImageDigestMismatch)
+		}
+		p.payload = append(image[:999:999], image[999]^1)
+		refused(StepImage, verdict.ImageDigestMismatch)
+		p.payload = image[:999]
+		refused(StepSize, verdict.PayloadElementSize)
+		p.payload, p.device.MinSequence = image, 1043
+		refused(StepSequence, verdict.SequenceRollback)
+	})
+}

@@ -67,6 +67,8 @@ type failure struct {
 	Checks []check `json:"checks,omitempty"`
 	// Result is what another verb found that refuses its input.
 	Result any `json:"result,omitempty"`
+	// Rehearsal is what rehearse found, or covered before it was interrupted.
+	Rehearsal *rehearsed `json:"rehearsal,omitempty"`
 }
 
 // resultError carries what a verb found to the output.
@@ -111,6 +113,9 @@ func (a *app) fail(err error) int {
 		}
 		if v, ok := errors.AsType[imageVerifyError](err); ok {
 			f.Result = v.result
+		}
+		if r, ok := errors.AsType[rehearsalError](err); ok {
+			f.Rehearsal = r.rehearsed
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
@@ -285,6 +290,8 @@ var hints = map[string]string{
 	string(verdict.BundleChecksum):         "the file was damaged on the way: fetch it again",
 	string(verdict.ImageExceedsBank):       "the image does not fit the device; components.<name>.bank describes another flash layout",
 	string(verdict.ImageOutsideBank):       "link the image for the start of the bank, or describe your flash layout with components.<name>.bank",
+	string(verdict.PackageExceedsBank):     "the reference bootloaders keep image, payloads to pass on and manifests in one bank; if yours do not, set policy.rehearse: off",
+	string(verdict.RehearsalVersions):      "test that combination on a device, then list it under allowed-versions; devices that skipped a release need a listed way too",
 	string(verdict.TransitionNotAllowed):   "test that combination on a device, then list it under allowed-versions, or change install-order",
 	string(verdict.TransferTooLong):        "a larger MTU, a shorter connection interval or a smaller payload makes it faster",
 	string(verdict.PeerTooOld):             "update the peer first (install-order) or raise its version",

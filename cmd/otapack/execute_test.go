@@ -37,6 +37,7 @@ func TestInterrupted(t *testing.T) {
 		{"release", "--version", "1.4.2", "--output", filepath.Join(dir, "out"), "--sequence", "2", "--dry-run"},
 		{"release", "--version", "1.4.2"}, // verifies what is there
 		{"verify", bundle},
+		{"rehearse", bundle},
 		{"key", "ls"},
 		{"key", "export", "fw", "--from-token"},
 		{"hsm", "doctor"},

@@ -107,6 +107,12 @@ func (a *app) release(ctx context.Context, o releaseOptions) error {
 		return err
 	}
 	a.say("rehearsed with throwaway keys: %d of %d components accepted by their bootloaders", len(draft.Record().Components), len(draft.Record().Components))
+	if name := project.Unrehearsed(); name != "" && project.Config().Policy.Rehearse != config.RehearseOff {
+		a.say("power loss is not rehearsed: %s has a vendor's bootloader", name)
+	}
+	if loss := rehearsed.PowerLoss(); loss != nil {
+		a.say("rehearsed power loss at %d of %d flash operations: %d runs, none fails", loss.CutPoints, loss.Operations, loss.Runs)
+	}
 	if o.dryRun {
 		a.say("dry run: nothing signed, nothing written")
 		return a.result(released{draft.Record(), "dry-run", ""}, "")

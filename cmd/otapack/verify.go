@@ -62,27 +62,9 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 	if err != nil {
 		return err
 	}
-	o := release.VerifyOptions{MinSequence: minSequence, Identities: map[string]encrypt.Identity{}, ImageKeys: map[string]mcuboot.DeviceKey{}}
-	for _, spec := range deviceKeys {
-		name, file, ok := strings.Cut(spec, "=")
-		if !ok || name == "" || file == "" {
-			return usagef("--device-key %q: want component=file", spec)
-		}
-		c, ok := project.Config().Component(name)
-		if !ok {
-			return usagef("--device-key: %s has no component %q", a.configPath, name)
-		}
-		if len(c.EncryptTo) == 0 {
-			a.say("warning: %s is not encrypted by %s; its device key may not be needed", name, a.configPath)
-		}
-		if c.Format == config.FormatMCUboot {
-			o.ImageKeys[name], err = readImageKey(file)
-		} else {
-			o.Identities[name], err = readIdentity(file)
-		}
-		if err != nil {
-			return err
-		}
+	o := release.VerifyOptions{MinSequence: minSequence}
+	if o.Identities, o.ImageKeys, err = a.deviceKeys(project, deviceKeys); err != nil {
+		return err
 	}
 	f, size, err := openInput(path)
 	if err != nil {
@@ -172,6 +154,34 @@ func checksText(t bootloader.Trace) string {
 		return fmt.Sprintf("%d checks passed, %d not run", passed, notRun)
 	}
 	return fmt.Sprintf("%d checks passed", passed)
+}
+
+// deviceKeys reads the keys of --device-key.
+func (a *app) deviceKeys(project *release.Project, specs []string) (map[string]encrypt.Identity, map[string]mcuboot.DeviceKey, error) {
+	identities, imageKeys := map[string]encrypt.Identity{}, map[string]mcuboot.DeviceKey{}
+	for _, spec := range specs {
+		name, file, ok := strings.Cut(spec, "=")
+		if !ok || name == "" || file == "" {
+			return nil, nil, usagef("--device-key %q: want component=file", spec)
+		}
+		c, ok := project.Config().Component(name)
+		if !ok {
+			return nil, nil, usagef("--device-key: %s has no component %q", a.configPath, name)
+		}
+		if len(c.EncryptTo) == 0 {
+			a.say("warning: %s is not encrypted by %s; its device key may not be needed", name, a.configPath)
+		}
+		var err error
+		if c.Format == config.FormatMCUboot {
+			imageKeys[name], err = readImageKey(file)
+		} else {
+			identities[name], err = readIdentity(file)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return identities, imageKeys, nil
 }
 
 // maxIdentity bounds a private key file in bytes.

@@ -201,7 +201,15 @@ func (c Component) DeviceSigning() (r Rule, ok bool) {
 // Policy bounds what a release may do.
 type Policy struct {
 	MaxSequenceStep uint64 // largest step from the last release's sequence number (at most 2^32-1), 0: any
+	Rehearse        string // how much power loss a release rehearses: RehearseShort unless given
 }
+
+// Values of Policy.Rehearse.
+const (
+	RehearseOff   = "off"
+	RehearseShort = "short" // a sample of the cut points
+	RehearseFull  = "full"  // all of them, and pairs
+)
 
 // Output says where results go.
 type Output struct {

@@ -19,6 +19,7 @@ var (
 	domainPattern    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
 	modelPattern     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 	revisionPattern  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._]{0,31}$`) // no "-": model-revision must read one way only
+	rehearsePattern  = regexp.MustCompile(`^(off|short|full)$`)
 	uriPattern       = regexp.MustCompile(`^[!-~]{1,16}$`)
 	plainKey         = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 )
@@ -82,6 +83,7 @@ func (d *decoder) err() error {
 func (d *decoder) config(root value) {
 	c := d.cfg
 	c.Output = Output{Dir: "dist", LastRelease: "release.json"}
+	c.Policy.Rehearse = RehearseShort
 	d.object(root, fields{
 		"otapack": func(v value) {
 			n := uint64(Schema)
@@ -107,7 +109,10 @@ func (d *decoder) config(root value) {
 		"allowed-versions": d.allowedVersions,
 		"provision":        d.provision,
 		"policy": func(v value) {
-			d.object(v, fields{"max-sequence-step": d.number(&c.Policy.MaxSequenceStep, 1, 1<<32-1)})
+			d.object(v, fields{
+				"max-sequence-step": d.number(&c.Policy.MaxSequenceStep, 1, 1<<32-1),
+				"rehearse":          d.match(&c.Policy.Rehearse, rehearsePattern, "off, short or full"),
+			})
 		},
 		"output": func(v value) {
 			d.object(v, fields{"dir": d.text(&c.Output.Dir), "last-release": d.text(&c.Output.LastRelease)})

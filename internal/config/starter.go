@@ -61,7 +61,7 @@ components:
 
 # install-order: [app]                            # the order above unless given
 # allowed-versions: [{app: 1.0.0}]                # mixtures that may run while an update is under way
-# policy: {max-sequence-step: 1000}
+# policy: {max-sequence-step: 1000, rehearse: short}   # rehearse power loss: off, short or full
 # provision: {token: release, transport: "pkcs11:object=line", secrets: {app: {update: {kind: recipient}}}}
 # output: {dir: dist, last-release: release.json}
 `

@@ -231,7 +231,10 @@ func (d *Draft) covering() []sign.Request {
 }
 
 // Rehearsed is a draft that every reference bootloader has accepted.
-type Rehearsed struct{ draft *Draft }
+type Rehearsed struct {
+	draft     *Draft
+	powerLoss *bootloader.Outcome
+}
 
 // Requests returns what has to be signed, see Draft.Requests.
 func (r *Rehearsed) Requests() []sign.Request { return r.draft.Requests() }
@@ -251,28 +254,44 @@ func (r *Rehearsed) Signatures() int {
 // Record returns what release.json will say, see Draft.Record.
 func (r *Rehearsed) Record() Record { return r.draft.Record() }
 
+// PowerLoss returns what the power-loss rehearsal has found, nil when the policy
+// has none.
+func (r *Rehearsed) PowerLoss() *bootloader.Outcome { return r.powerLoss }
+
 // errRehearsal is a bug of this program, never of its input.
 var errRehearsal = errors.New("rehearsal signed other bytes than the release would")
 
 // Rehearse signs copies of all envelopes with throwaway keys and runs the
 // bootloader of each component over them, once for each recipient of its
-// payload. The to-be-signed bytes are those of the draft.
+// payload. Then the devices install them on simulated flash, losing power, as
+// far as policy.rehearse asks for it. The to-be-signed bytes are those of the
+// draft.
 func (d *Draft) Rehearse(ctx context.Context) (*Rehearsed, error) {
+	var components []bootloader.RehearsedComponent
 	for i, c := range d.plan.project.components {
-		if err := d.rehearse(ctx, c, d.components[i]); err != nil {
+		rehearsed, err := d.rehearse(ctx, c, d.components[i])
+		if err != nil {
 			return nil, fmt.Errorf("release: rehearsal of %s: %w", c.Name, err)
 		}
+		components = append(components, rehearsed)
 	}
-	return &Rehearsed{d}, nil
+	outcome, err := d.rehearsePowerLoss(ctx, components)
+	if err != nil {
+		return nil, fmt.Errorf("release: %w", err)
+	}
+	return &Rehearsed{d, outcome}, nil
 }
 
-func (d *Draft) rehearse(ctx context.Context, c component, b built) error {
+// rehearse returns the component as a device takes it that trusts the throwaway
+// keys.
+func (d *Draft) rehearse(ctx context.Context, c component, b built) (bootloader.RehearsedComponent, error) {
+	none := bootloader.RehearsedComponent{}
 	signers := map[sign.KeyID]sign.Signer{}
 	var keys []sign.PublicKey
 	for _, k := range c.signers {
 		s, err := sign.Throwaway(k.Algorithm())
 		if err != nil {
-			return err
+			return none, err
 		}
 		signers[s.Public().ID()] = s
 		keys = append(keys, s.Public())
@@ -282,35 +301,36 @@ func (d *Draft) rehearse(ctx context.Context, c component, b built) error {
 		in.sequence = d.plan.sequence
 		var err error
 		if b.payload, err = rehearseFile(ctx, c.device, in, b.file, d.random); err != nil {
-			return err
+			return none, err
 		}
 		b.manifest.Image = manifest.Content{Digest: sha256.Sum256(b.payload), Size: uint32(len(b.payload))}
 	}
 	draft, err := b.draft(c, keys)
 	if err != nil {
-		return err
+		return none, err
 	}
 	if b.file == nil {
 		for i, r := range draft.Requests() {
 			if !bytes.Equal(r.Message, b.envelope.Requests()[i].Message) {
-				return errRehearsal
+				return none, errRehearsal
 			}
 		}
 	}
 	signatures, err := sign.Answer(ctx, draft.Requests(), signers)
 	if err != nil {
-		return err
+		return none, err
 	}
 	envelope, err := draft.Finish(signatures)
 	if err != nil {
-		return err
+		return none, err
 	}
 	var trust sign.TrustSet
 	if err := trust.Add(sign.RoleManifest, min(c.trust.Threshold(sign.RoleManifest), len(keys)), keys...); err != nil {
-		return err
+		return none, err
 	}
 	c.trust = &trust
 	payload := bootloader.Payload{ReaderAt: bytes.NewReader(b.payload), Size: int64(len(b.payload))}
+	var device bootloader.Device
 	for i := range max(1, len(c.recipients)) {
 		var id encrypt.Identity
 		if b.sealer != nil {
@@ -318,10 +338,10 @@ func (d *Draft) rehearse(ctx context.Context, c component, b built) error {
 		}
 		// The floor is the release's own number: devices that already have it
 		// must still take it again.
-		device := d.plan.project.device(c, d.plan.sequence, id)
+		device = d.plan.project.device(c, d.plan.sequence, id)
 		if _, _, err := bootloader.Verify(ctx, device, envelope, payload, bootloader.Options{}); err != nil {
-			return err
+			return none, err
 		}
 	}
-	return nil
+	return bootloader.RehearsedComponent{Name: c.Name, Device: device, Envelope: envelope, Payload: b.payload}, nil
 }

@@ -63,6 +63,7 @@ components:
     base: 0x08008000
     encrypt: {to: [keys/motor-device.pem]}
 install-order: [motor, radio]
+policy: {rehearse: off}
 `
 
 // workshop is a folder with a project, its keys and its firmware.

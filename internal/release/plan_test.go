@@ -283,10 +283,10 @@ func TestLint(t *testing.T) {
 		{name: "sequence number again", lay: last("brush", 7), sequence: number(7), want: []string{"sequence-rollback sequence number"},
 			text: "7 is not above 7 of the last release 1.0.0"},
 		{name: "sequence number back", lay: last("brush", 7), sequence: number(1), want: []string{"sequence-rollback sequence number"}},
-		{name: "largest step", lay: last("brush", 7), edits: []string{order, "policy: {max-sequence-step: 10}\n"}, sequence: number(17)},
-		{name: "too large a step", lay: last("brush", 7), edits: []string{order, "policy: {max-sequence-step: 10}\n"}, sequence: number(18),
+		{name: "largest step", lay: last("brush", 7), edits: []string{order, "", rehearseOff, "policy: {max-sequence-step: 10}\n"}, sequence: number(17)},
+		{name: "too large a step", lay: last("brush", 7), edits: []string{order, "", rehearseOff, "policy: {max-sequence-step: 10}\n"}, sequence: number(18),
 			want: []string{"sequence-step sequence number"}, text: "18 is more than 10 above 7"},
-		{name: "step to the end", lay: last("brush", math.MaxUint32-1), edits: []string{order, "policy: {max-sequence-step: 4294967295}\n"}, sequence: number(math.MaxUint32)},
+		{name: "step to the end", lay: last("brush", math.MaxUint32-1), edits: []string{order, "", rehearseOff, "policy: {max-sequence-step: 4294967295}\n"}, sequence: number(math.MaxUint32)},
 		{name: "step without a bound", lay: last("brush", 7), sequence: number(math.MaxUint32)},
 
 		{name: "other product", lay: last("razor", 7), want: []string{"product-mismatch last release"}, text: "release.json is of product razor"},

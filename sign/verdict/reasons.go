@@ -205,6 +205,21 @@ const (
 	PayloadTruncated         Reason = "payload-truncated"          // payload ends before its announced size
 )
 
+// Power-loss rehearsal: what happens to a device that loses power while it installs the release.
+const (
+	PackageExceedsBank    Reason = "package-exceeds-bank"    // image, payloads to pass on and envelopes do not fit one flash bank
+	PackageDirectory      Reason = "package-directory"       // a bank without a directory of what is in it, or with a damaged one
+	FlashUnreadable       Reason = "flash-unreadable"        // flash with an uncorrectable ECC error
+	RehearsalBrick        Reason = "rehearsal-brick"         // an MCU comes to rest without an image that it may start
+	RehearsalUnverified   Reason = "rehearsal-unverified"    // an MCU starts what nobody has signed, or what does not read the same twice
+	RehearsalVersions     Reason = "rehearsal-versions"      // a version combination runs that the release record does not list
+	RehearsalCounter      Reason = "rehearsal-counter"       // a rollback counter goes down, or is not raised
+	RehearsalNotInstalled Reason = "rehearsal-not-installed" // power is back, and the release is not installed in the end
+	RehearsalNotReverted  Reason = "rehearsal-not-reverted"  // firmware that does not work stays installed
+	RehearsalUnsettled    Reason = "rehearsal-unsettled"     // the devices do not come to rest
+	RehearsalFlashRule    Reason = "rehearsal-flash-rule"    // flash is used against the chip's rules
+)
+
 // Policy: a release that breaks a rule, and a bundle that is not this project's.
 const (
 	SequenceStep         Reason = "sequence-step"          // sequence number jumps further than the policy allows

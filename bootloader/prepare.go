@@ -1,0 +1,323 @@
+package bootloader
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+
+	"github.com/otapack/otapack/bootloader/flash"
+	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/manifest"
+	"github.com/otapack/otapack/sign"
+	"github.com/otapack/otapack/sign/verdict"
+)
+
+// plan is a rehearsal made ready. It does not change while runs are made.
+type plan struct {
+	Rehearsal
+	parts    []*part
+	host     int    // index of the host, -1: a gateway feeds all MCUs
+	sequence uint32 // of the release
+	fault    fault
+	start    *world // before the release
+}
+
+// part is one component: its device, and what it has had before and gets.
+type part struct {
+	name      string
+	device    Device
+	slotted   bool
+	geometry  flash.Geometry
+	delivered Options // of checking a payload as it is delivered
+	boot      Options // of checking what is in a bank
+	releases  [2]*release
+	checks    *checks
+}
+
+// release is what a component has at one of the two releases.
+type release struct {
+	version  manifest.Version
+	sequence uint32
+	envelope []byte
+	payload  []byte // as delivered
+	image    []byte // as it is in the bank
+	pages    int    // of the image
+	sum      [sha256.Size]byte
+	bank     *bankImage
+}
+
+func (r Rehearsal) prepare(ctx context.Context, fault fault) (*plan, error) {
+	p := &plan{Rehearsal: r, host: -1, fault: fault}
+	p.Grain = cmp.Or(p.Grain, DefaultGrain)
+	p.Workers = cmp.Or(p.Workers, runtime.GOMAXPROCS(0))
+	if len(r.Components) == 0 {
+		return nil, errors.New("bootloader: a rehearsal of no components")
+	}
+	for i, c := range r.Components {
+		part, err := c.prepare(ctx, flash.NewRand(r.Seed, uint64(i)))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Name, err)
+		}
+		p.parts = append(p.parts, part)
+		if p.host < 0 && len(part.device.Chip.Banks) > 1 {
+			p.host = i
+		}
+		if i > 0 && part.releases[1].sequence != p.sequence {
+			return nil, verdict.New(verdict.SequenceMismatch, c.Name, "sequence number %d, %s has %d", part.releases[1].sequence, r.Components[0].Name, p.sequence)
+		}
+		p.sequence = part.releases[1].sequence
+	}
+	if err := p.layOut(); err != nil {
+		return nil, err
+	}
+	var err error
+	p.start, err = p.device()
+	return p, err
+}
+
+// prepare verifies the component's release, decrypts it where the device can,
+// and makes the firmware that it had before.
+func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*part, error) {
+	chip, err := c.Device.Chip.complete()
+	if err != nil {
+		return nil, err
+	}
+	part := &part{
+		name: c.Name, device: c.Device, slotted: c.Device.Slot != nil, checks: &checks{seen: map[[sha256.Size]byte]judgement{}},
+		geometry: flash.Geometry{Base: chip.Flash.Base, Size: chip.Flash.Size, Page: chip.Page, Unit: chip.WriteUnit, WriteOnce: chip.WriteOnce},
+	}
+	part.device.Chip = chip
+	part.device.MinSequence = c.Before.Sequence
+	payload := Payload{bytes.NewReader(c.Payload), int64(len(c.Payload))}
+	part.delivered.WithoutDecryption = c.Device.Identity == nil
+	v, _, err := Verify(ctx, part.device, c.Envelope, payload, part.delivered)
+	if err != nil {
+		return nil, err
+	}
+	m := v.Manifest().Manifest()
+	if m.Sequence <= c.Before.Sequence {
+		return nil, verdict.New(verdict.SequenceRollback, "starting state", "has sequence number %d, the release %d", c.Before.Sequence, m.Sequence)
+	}
+	after := &release{version: m.Version, sequence: m.Sequence, envelope: c.Envelope, payload: c.Payload, image: c.Payload}
+	if part.boot = part.delivered; v.Complete() {
+		part.boot = Options{Installed: true}
+	}
+	if m.Encrypted && v.Complete() {
+		if after.image, err = decrypt(c.Device.Identity, v, c.Payload); err != nil {
+			return nil, err
+		}
+	}
+	before, err := part.before(ctx, c.Before, m, random)
+	if err != nil {
+		return nil, err
+	}
+	part.releases = [2]*release{before, after}
+	for _, r := range part.releases {
+		image, err := flash.NewImage(part.geometry, r.image)
+		if err != nil {
+			return nil, err
+		}
+		r.pages, r.sum = image.Pages(), image.Sum()
+	}
+	return part, nil
+}
+
+func decrypt(id encrypt.Identity, v *Verified, payload []byte) ([]byte, error) {
+	install, err := v.Manifest().Install()
+	if err != nil {
+		return nil, err
+	}
+	header := Header(*install.Encryption)
+	key, err := id.Unwrap(header)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Wipe()
+	plain, err := encrypt.NewReader(bytes.NewReader(payload), header, key)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(plain)
+}
+
+// before makes the firmware that was there before, and has the device trust its
+// signer: nobody but the HSM can sign for the real keys.
+func (p *part) before(ctx context.Context, b Before, after manifest.Manifest, random *flash.Rand) (*release, error) {
+	r := &release{version: b.Version, sequence: b.Sequence, image: make([]byte, max(b.Size, 1))}
+	random.Fill(r.image)
+	r.payload = r.image
+	m := manifest.Manifest{
+		Sequence: b.Sequence, Version: b.Version, Vendor: after.Vendor, Class: after.Class,
+		Image:   manifest.Content{Digest: sha256.Sum256(r.image), Size: uint32(len(r.image))},
+		Install: &manifest.Install{URI: "#before"},
+	}
+	if after.Slot != nil {
+		slot := *after.Slot
+		if len(p.device.Chip.Banks) > 1 {
+			slot = 1 - slot
+		}
+		m.Slot = &slot
+	}
+	threshold := max(1, p.device.Trust.Threshold(sign.RoleManifest))
+	keys := p.device.Trust.Keys(sign.RoleManifest)
+	signers := map[sign.KeyID]sign.Signer{}
+	var own []sign.PublicKey
+	for range threshold {
+		s, err := seededSigner(p.device.Chip.Algorithm, random)
+		if err != nil {
+			return nil, err
+		}
+		signers[s.Public().ID()] = s
+		own = append(own, s.Public())
+	}
+	var trust sign.TrustSet
+	if err := trust.Add(sign.RoleManifest, threshold, slices.Concat(keys, own)...); err != nil {
+		return nil, err
+	}
+	p.device.Trust = &trust
+	draft, err := manifest.New(m, own, manifest.Options{Artifact: p.name + " before"})
+	if err != nil {
+		return nil, err
+	}
+	signatures, err := sign.Answer(ctx, draft.Requests(), signers)
+	if err != nil {
+		return nil, err
+	}
+	r.envelope, err = draft.Finish(signatures)
+	return r, err
+}
+
+// seededKey signs the same way each time, so that a run can be replayed to the
+// bit. Nobody but the simulated device trusts it.
+type seededKey struct{ *ecdsa.PrivateKey }
+
+// Sign is deterministic (RFC 6979).
+func (k seededKey) Sign(_ io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
+	return k.PrivateKey.Sign(nil, digest, o)
+}
+
+func seededSigner(a sign.Algorithm, random *flash.Rand) (sign.Signer, error) {
+	scalar := make([]byte, (a.Curve().Params().BitSize+7)/8)
+	random.Fill(scalar[1:]) // below the order of the group
+	scalar[len(scalar)-1] |= 1
+	key, err := ecdsa.ParseRawPrivateKey(a.Curve(), scalar)
+	if err != nil {
+		return nil, err
+	}
+	return sign.FromCrypto(seededKey{key})
+}
+
+// complete returns the profile with what it takes to install an image. A board
+// that describes its own bank has not said where the second one and the journal
+// are; they are put where there is room.
+func (c Chip) complete() (Chip, error) {
+	profile, err := ChipByName(c.Name)
+	if err != nil {
+		return c, err
+	}
+	taken := slices.Clone(c.Banks)
+	room := func(size uint32) (Region, bool) {
+		for base := c.Flash.End() - uint64(size); base >= uint64(c.Flash.Base); base -= uint64(c.Page) {
+			r := Region{uint32(base), size}
+			if !slices.ContainsFunc(taken, func(o Region) bool { return r.overlaps(o) }) {
+				return r, true
+			}
+			if base < uint64(c.Page) {
+				break
+			}
+		}
+		return Region{}, false
+	}
+	if slices.ContainsFunc(taken, func(o Region) bool { return c.Journal.overlaps(o) }) {
+		var ok bool
+		if c.Journal, ok = room(2 * c.Page); !ok {
+			return c, verdict.New(verdict.PackageExceedsBank, "flash", "the bank leaves no room for a journal")
+		}
+	}
+	taken = append(taken, c.Journal)
+	if len(profile.Banks) > 1 && len(c.Banks) == 1 {
+		second, ok := room(c.Banks[0].Size)
+		if !ok {
+			return c, verdict.New(verdict.PackageExceedsBank, "flash", "a second bank of %d bytes does not fit beside %s", c.Banks[0].Size, c.Banks[0])
+		}
+		c.Banks = []Region{c.Banks[0], second}
+	}
+	return c, nil
+}
+
+func (r Region) overlaps(o Region) bool { return uint64(r.Base) < o.End() && uint64(o.Base) < r.End() }
+
+// layOut makes the packages of both releases: the host's has everything, the
+// others' have their own image.
+func (p *plan) layOut() error {
+	for which := range 2 {
+		var all []contents
+		for _, part := range p.parts {
+			r := part.releases[which]
+			all = append(all, contents{r.payload, r.envelope})
+		}
+		for i, part := range p.parts {
+			r := part.releases[which]
+			parts, own := []contents{{r.image, r.envelope}}, 0
+			if i == p.host {
+				parts, own = slices.Clone(all), i
+				parts[i].payload = r.image
+			}
+			var err error
+			if r.bank, err = layOut(part.geometry, part.device.Chip.Banks[0], parts, own); err != nil {
+				return fmt.Errorf("%s: %w", part.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// allows reports whether versions may run together.
+func (p *plan) allows(versions []manifest.Version) bool {
+	before := true
+	for i, v := range versions {
+		before = before && v.Compare(p.parts[i].releases[0].version) == 0
+	}
+	return before || p.Allows(versions)
+}
+
+// device makes the device as it is before the release.
+func (p *plan) device() (*world, error) {
+	w := &world{plan: p, floors: make([]uint32, len(p.parts)), known: make([]*installed, len(p.parts))}
+	for i, part := range p.parts {
+		f, err := flash.New(part.geometry)
+		if err != nil {
+			return nil, err
+		}
+		chip, r := part.device.Chip, part.releases[0]
+		unit := int(chip.WriteUnit)
+		m := &mcu{
+			device: part.device, slotted: part.slotted, options: part.boot, checks: part.checks, grain: (p.Grain + unit - 1) / unit * unit, fault: p.fault, flash: f,
+			journal: journal{flash: f, region: chip.Journal, page: chip.Page, unit: unit, fault: p.fault, next: chip.Journal.Base},
+		}
+		m.state = state{phase: confirmed, floor: r.sequence}
+		if part.slotted && m.dual() {
+			m.state.active = uint8(1 - *part.device.Slot)
+		}
+		m.dest = int(m.state.active)
+		for n := range r.bank.pages() {
+			im, k, offset := r.bank.page(n, chip.Page)
+			if err := m.writePage(offset, im, k); err != nil {
+				return nil, err
+			}
+		}
+		if err := m.record(m.state); err != nil {
+			return nil, err
+		}
+		w.mcus, w.floors[i] = append(w.mcus, m), r.sequence
+	}
+	return w, nil
+}

@@ -1,0 +1,216 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+
+	"github.com/otapack/otapack/bootloader"
+	"github.com/otapack/otapack/formats/bundle"
+	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/internal/config"
+	"github.com/otapack/otapack/manifest"
+)
+
+// shortSample is how many cut points a release tries, for each of its two ways
+// through the installation, beside those of the journals. It keeps the release
+// of a product like examples/toothbrush well below a second.
+const shortSample = 64
+
+// Start is the state of the devices before a rehearsed release.
+type Start struct {
+	From       string           `json:"from"` // release.json that tells it, "" when nothing does
+	Sequence   uint32           `json:"sequence"`
+	Components []StartComponent `json:"components"` // in install order
+}
+
+// StartComponent is what a component has before a rehearsed release.
+type StartComponent struct {
+	Name    string           `json:"name"`
+	Version manifest.Version `json:"version"`
+	Size    int              `json:"size"` // of the image in bytes
+}
+
+// RehearseOptions describe the devices of a rehearsal.
+type RehearseOptions struct {
+	Identities map[string]encrypt.Identity // as in VerifyOptions
+	From       string                      // path of the release.json that they have installed, "": see Rehearsal
+}
+
+// Rehearsal verifies a bundle and returns its power-loss rehearsal, ready to be
+// run. Errors are those of VerifyBundle, and *InputError for the starting state.
+//
+// Without RehearseOptions.From the devices start with the last release, if that
+// is an older one. Otherwise they start with made-up firmware: the versions that
+// the release record allows beside the release's own, one sequence number below
+// it.
+func (p *Project) Rehearsal(ctx context.Context, r io.ReaderAt, size int64, o RehearseOptions) (*bootloader.Rehearsal, *Start, *Report, error) {
+	if name := p.Unrehearsed(); name != "" {
+		return nil, nil, &Report{}, p.cfg.Errorf("components."+name+".format", "power loss is rehearsed with our own bootloaders only")
+	}
+	verified, report, err := p.VerifyBundle(ctx, r, size, VerifyOptions{Identities: o.Identities})
+	if err != nil {
+		return nil, nil, report, err
+	}
+	record := verified.Record().Record()
+	last, from, err := p.startingRecord(o.From, record.Sequence)
+	if err != nil {
+		return nil, nil, report, err
+	}
+	b, err := bundle.Open(r, size)
+	if err != nil {
+		return nil, nil, report, err
+	}
+	var components []bootloader.RehearsedComponent
+	for _, part := range b.Components {
+		c := p.components[p.index(part.Name)]
+		payload := make([]byte, part.Payload.Size()) // VerifyBundle has held it against the bank
+		if _, err := io.ReadFull(io.NewSectionReader(part.Payload, 0, part.Payload.Size()), payload); err != nil {
+			return nil, nil, report, fmt.Errorf("release: %s: %w", part.Name, err)
+		}
+		components = append(components, bootloader.RehearsedComponent{
+			Name: part.Name, Device: p.device(c, 0, o.Identities[part.Name]), Envelope: part.Manifest, Payload: payload,
+		})
+	}
+	rehearsal, start := rehearsal(record, last, components)
+	start.From = from
+	return rehearsal, start, report, nil
+}
+
+// Unrehearsed returns the first component whose bootloader is a vendor's: what
+// that does when the power fails is not known here. It is "" for none.
+func (p *Project) Unrehearsed() string {
+	for _, c := range p.components {
+		if c.device != nil {
+			return c.Name
+		}
+	}
+	return ""
+}
+
+// startingRecord reads the record that tells what the devices have: the one that
+// was asked for, or the last release's if that is older than the bundle.
+func (p *Project) startingRecord(asked string, sequence uint32) (r *Record, from string, err error) {
+	if asked == "" {
+		from = p.cfg.Output.LastRelease
+		r, err = readRecord(p.cfg.Resolve(from))
+		if err != nil || r == nil || r.Product != p.cfg.Product.Name || r.Sequence >= sequence {
+			return nil, "", err
+		}
+		return r, from, nil
+	}
+	switch r, err = readRecord(asked); {
+	case err != nil:
+		return nil, "", err
+	case r == nil:
+		err = fs.ErrNotExist
+	case r.Product != p.cfg.Product.Name:
+		err = fmt.Errorf("is of product %s", r.Product)
+	case r.Sequence >= sequence:
+		err = fmt.Errorf("has sequence number %d, not below %d of the bundle", r.Sequence, sequence)
+	default:
+		return r, asked, nil
+	}
+	return nil, "", &InputError{asked, err}
+}
+
+// rehearsal puts components, in install order, and what they have before
+// together. last is nil when that is not known.
+func rehearsal(record manifest.Record, last *Record, components []bootloader.RehearsedComponent) (*bootloader.Rehearsal, *Start) {
+	start := &Start{Sequence: record.Sequence - 1}
+	if last != nil {
+		start.Sequence = last.Sequence
+	}
+	for i := range components {
+		c := &components[i]
+		c.Before = bootloader.Before{Sequence: start.Sequence, Version: impliedVersion(record, record.InstallOrder[i]), Size: len(c.Payload)}
+		if last != nil {
+			at := slices.IndexFunc(last.Components, func(r ComponentRecord) bool { return r.Name == c.Name })
+			if at >= 0 { // else a new component
+				c.Before.Version, c.Before.Size = last.Components[at].Version, int(last.Components[at].Image.Size)
+			}
+		}
+		start.Components = append(start.Components, StartComponent{c.Name, c.Before.Version, c.Before.Size})
+	}
+	own := make([]manifest.Version, len(components))
+	for i, c := range record.InstallOrder {
+		own[i] = record.Components[c].Version
+	}
+	allows := func(inOrder []manifest.Version) bool {
+		versions := make([]manifest.Version, len(inOrder))
+		for i, v := range inOrder {
+			versions[record.InstallOrder[i]] = v
+		}
+		// The record names the combinations on the way from the last release, and
+		// none on the way from what is made up here.
+		return record.Allows(versions) || last == nil && onTheWay(inOrder, own, components)
+	}
+	return &bootloader.Rehearsal{Components: components, Allows: allows, Seed: uint64(record.Sequence)}, start
+}
+
+// impliedVersion is the highest version that the record allows of a component
+// beside its own, 0.0.0 for none.
+func impliedVersion(record manifest.Record, component int) manifest.Version {
+	version := manifest.Version{0, 0, 0}
+	for _, combination := range record.Allowed {
+		if v := combination[component]; v.Compare(record.Components[component].Version) != 0 && v.Compare(version) > 0 {
+			version = v
+		}
+	}
+	return version
+}
+
+// onTheWay reports whether versions, in install order, are what the devices run
+// after the first few components have the release.
+func onTheWay(versions, own []manifest.Version, before []bootloader.RehearsedComponent) bool {
+	for updated := range len(versions) + 1 {
+		same := true
+		for i, v := range versions {
+			want := own[i]
+			if i >= updated {
+				want = before[i].Before.Version
+			}
+			same = same && v.Compare(want) == 0
+		}
+		if same {
+			return true
+		}
+	}
+	return false
+}
+
+// rehearsePowerLoss is the short or the full rehearsal of a release, as the
+// policy says. Components come in the order of otapack.yaml.
+func (d *Draft) rehearsePowerLoss(ctx context.Context, components []bootloader.RehearsedComponent) (*bootloader.Outcome, error) {
+	policy := d.plan.project.cfg.Policy.Rehearse
+	if policy == config.RehearseOff || d.plan.project.Unrehearsed() != "" {
+		return nil, nil
+	}
+	digests := make([]manifest.Digest, len(d.components))
+	for i, b := range d.components {
+		digests[i] = b.envelope.Digest()
+	}
+	record, err := d.plan.record(digests)
+	if err != nil {
+		return nil, err
+	}
+	var ordered []bootloader.RehearsedComponent
+	for _, i := range d.plan.project.order {
+		ordered = append(ordered, components[i])
+	}
+	r, _ := rehearsal(record, d.plan.last, ordered)
+	r.Sample = shortSample
+	if policy == config.RehearseFull {
+		r.Sample, r.Pairs = 0, 1
+	}
+	outcome, err := r.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if refusals := outcome.Refusals(); len(refusals) > 0 {
+		return nil, &RejectedError{refusals}
+	}
+	return outcome, nil
+}
