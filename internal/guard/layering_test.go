@@ -32,6 +32,7 @@ type layer struct {
 // layers has the rule of every package; the first row that matches counts.
 var layers = []layer{
 	{pkg: "testvectors"},
+	{pkg: "testvectors/verdicts"},
 
 	{pkg: "sign"},
 	{pkg: "sign/verdict"},
@@ -60,6 +61,11 @@ var layers = []layer{
 	// The pipeline is handed signers; it never opens a token and never asks.
 	{pkg: "internal/release", own: []string{
 		"bootloader", "formats", "formats/*", "formats/payload/*", "internal/atomicfile", "internal/config", "manifest", "sign", "sign/*",
+	}},
+
+	// Published verdicts are answered by the reference verifiers, without a release.
+	{pkg: "internal/vectors", own: []string{
+		"bootloader", "formats", "formats/*", "formats/payload/*", "manifest", "sign", "sign/*", "testvectors/verdicts",
 	}},
 
 	{pkg: "cmd/otapack", own: []string{"*", "*/*", "*/*/*"}, modules: []string{cobra, "github.com/spf13/pflag", cbor}},
@@ -135,7 +141,7 @@ func (l layer) violations(p listed) []string {
 		}
 	}
 	for _, imp := range slices.Concat(p.TestImports, p.XTestImports) {
-		if own(imp) && imp != p.ImportPath && imp != module+"/testvectors" && !l.allows(imp) {
+		if own(imp) && imp != p.ImportPath && imp != module+"/testvectors" && imp != module+"/testvectors/verdicts" && !l.allows(imp) {
 			bad = append(bad, "its tests import "+imp)
 		}
 	}
