@@ -57,7 +57,7 @@ again before it is written.`,
 	f.StringVar(&a.pinFile, "pin-file", "", "read the token's PIN from `file`")
 	f.BoolVar(&a.insecurePINFile, "insecure-pin-file", false, "accept a PIN file that others may read")
 	f.BoolVar(&a.allowFinalTry, "allow-final-try", false, "log in even if one more wrong PIN would lock the token")
-	root.AddCommand(a.initCommand(), a.keyCommand(), a.hsmCommand(), a.releaseCommand(), a.verifyCommand(), a.inspectCommand(), a.imageCommand(), a.provisionCommand(), a.manCommand(), a.versionCommand())
+	root.AddCommand(a.initCommand(), a.keyCommand(), a.hsmCommand(), a.releaseCommand(), a.verifyCommand(), a.inspectCommand(), a.imageCommand(), a.provisionCommand(), a.vectorsCommand(), a.manCommand(), a.versionCommand())
 	root.AddCommand(helpTopics()...)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()

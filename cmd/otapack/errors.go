@@ -14,6 +14,7 @@ import (
 	"github.com/otapack/otapack/internal/provision"
 	"github.com/otapack/otapack/internal/release"
 	"github.com/otapack/otapack/internal/term"
+	"github.com/otapack/otapack/internal/vectors"
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/verdict"
 )
@@ -65,6 +66,8 @@ type failure struct {
 	Rotation *release.Rotation `json:"rotation,omitempty"`
 	// Checks is what hsm doctor found.
 	Checks []check `json:"checks,omitempty"`
+	// Vectors is where a program and the vectors disagree.
+	Vectors *vectorsRunResult `json:"vectors,omitempty"`
 }
 
 // reportError carries a verification report to the output.
@@ -95,6 +98,9 @@ func (a *app) fail(err error) int {
 		}
 		if d, ok := errors.AsType[doctorError](err); ok {
 			f.Checks = d.checks
+		}
+		if v, ok := errors.AsType[vectorsError](err); ok {
+			f.Vectors = &v.result
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
@@ -162,6 +168,9 @@ var classes = []struct {
 	{[]error{provision.ErrOther}, "records-exist", exitExists},
 	{[]error{provision.ErrLocked}, "records-locked", exitExists},
 	{[]error{provision.ErrSelfTest}, "self-test", exitHSM},
+	{[]error{errVectors}, "vectors-disagree", exitVerify},
+	{[]error{errAnsweredRefuse}, "refused", exitVerify},
+	{[]error{vectors.ErrStart}, "program-start", exitInput},
 }
 
 // Codes that neither classes nor package verdict has.
@@ -237,6 +246,8 @@ var hints = map[string]string{
 	"records-exist":                        "a file of records belongs to one list of devices, one set of secrets and one pair of keys: choose another --output",
 	"records-locked":                       "wait for the other run to end, or write another file",
 	"self-test":                            "the token does not answer the same twice: do not use it before its vendor has looked at it",
+	"vectors-disagree":                     "docs/bootloaders.md says what each step checks; otapack vectors export --as files writes the cases out",
+	"program-start":                        "name a program in PATH or by its path, and make it executable",
 	codeUsage:                              "otapack help lists the commands, otapack help <command> its flags",
 	"hsm-unavailable":                      "otapack hsm doctor finds out what is wrong; a CI job may try again after a pause",
 	codeHSM:                                "otapack hsm doctor finds out what is wrong",

@@ -224,22 +224,22 @@ func (w *worker) task(ctx context.Context, t Task) (Outcome, error) {
 	if w.program.Stream {
 		ask = w.streamed
 	}
-	got, err := ask(ctx, dir, line)
+	got, err := ask(ctx, line)
 	switch {
 	case ctx.Err() != nil:
 		return outcome, ctx.Err()
-	case errors.Is(err, errStart):
+	case errors.Is(err, ErrStart):
 		return outcome, err
 	case err != nil:
-		outcome.Kind, outcome.Detail = KindNoAnswer, err.Error()
+		outcome.Kind, outcome.Detail = KindNoAnswer, strings.TrimPrefix(err.Error(), "vectors: ")
 		return outcome, nil
 	}
 	outcome.Got, outcome.Kind = got, w.program.compare(outcome.Want, got)
 	return outcome, nil
 }
 
-// errStart says that a program cannot be started.
-var errStart = errors.New("cannot be started")
+// ErrStart says that a program cannot be started.
+var ErrStart = errors.New("cannot be started")
 
 // command prepares a process in a group of its own, so that what it starts goes
 // with it.
@@ -254,16 +254,15 @@ func (w *worker) command(ctx context.Context) *exec.Cmd {
 func (w *worker) timeout() error { return fmt.Errorf("no answer within %v", w.program.Timeout) }
 
 // once starts a process for a question.
-func (w *worker) once(ctx context.Context, dir string, question []byte) (Answer, error) {
+func (w *worker) once(ctx context.Context, question []byte) (Answer, error) {
 	limited, cancel := context.WithTimeout(ctx, w.program.Timeout)
 	defer cancel()
 	cmd := w.command(limited)
-	cmd.Dir = dir
 	cmd.Stdin = bytes.NewReader(question)
 	var stdout, stderr head
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Start(); err != nil {
-		return Answer{}, fmt.Errorf("vectors: %s: %w: %w", w.program.Path, errStart, err)
+		return Answer{}, fmt.Errorf("vectors: %s: %w: %w", w.program.Path, ErrStart, err)
 	}
 	err := cmd.Wait()
 	if limited.Err() != nil {
@@ -278,6 +277,9 @@ func (w *worker) once(ctx context.Context, dir string, question []byte) (Answer,
 		if !errors.Is(err, syscall.EPIPE) {
 			return Answer{}, fmt.Errorf("%w%s", err, stderr.quote())
 		}
+	}
+	if stdout.Len() == 0 {
+		return Answer{}, fmt.Errorf("nothing on standard output%s", stderr.quote())
 	}
 	answer, err := ParseAnswer(stdout.String())
 	if err != nil {
@@ -321,7 +323,7 @@ type process struct {
 func (w *worker) start(ctx context.Context) (*process, error) {
 	running, cancel := context.WithCancel(ctx)
 	s := &process{cmd: w.command(running), cancel: cancel, answers: make(chan string), stderr: &head{}}
-	s.cmd.Dir, s.cmd.Stderr = w.scratch, s.stderr
+	s.cmd.Stderr = s.stderr
 	var err error
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
 		cancel()
@@ -334,7 +336,7 @@ func (w *worker) start(ctx context.Context) (*process, error) {
 	}
 	if err := s.cmd.Start(); err != nil {
 		cancel()
-		return nil, fmt.Errorf("vectors: %s: %w: %w", w.program.Path, errStart, err)
+		return nil, fmt.Errorf("vectors: %s: %w: %w", w.program.Path, ErrStart, err)
 	}
 	go func() {
 		defer close(s.answers)
@@ -363,7 +365,7 @@ func (s *process) end() {
 }
 
 // streamed asks the running process, which is started where there is none.
-func (w *worker) streamed(ctx context.Context, _ string, question []byte) (Answer, error) {
+func (w *worker) streamed(ctx context.Context, question []byte) (Answer, error) {
 	if w.process == nil {
 		var err error
 		if w.process, err = w.start(ctx); err != nil {

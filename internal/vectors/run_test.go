@@ -255,7 +255,7 @@ func TestRunErrors(t *testing.T) {
 		for _, path := range []string{"/nowhere/program", plain} {
 			p := self(t, "well", stream)
 			p.Path = path
-			if _, err := Run(t.Context(), p, all, func() {}); !errors.Is(err, errStart) {
+			if _, err := Run(t.Context(), p, all, func() {}); !errors.Is(err, ErrStart) {
 				t.Errorf("%s: got %v", path, err)
 			}
 		}
