@@ -31,9 +31,9 @@ exit code is 0 for accept and 4 for refuse. With --stream, answer every line, an
 exit with 0 at the end of the input.
 
 It is the example of a program for "vectors run", and answers cases that you make
-yourself: change case.json of "vectors export --as files".`,
+yourself: change case.json of "vectors export --as files", in its folder.`,
 		Example: `  otapack vectors run otapack vectors answer
-  cd cases/suit-nrf52840/T1/other-vendor && otapack vectors answer <case.json`,
+  otapack vectors run --stream otapack vectors answer --stream`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.vectorsAnswer(cmd.Context(), stream) },
 	}

@@ -31,7 +31,7 @@ func (a *app) vectorsExportCommand() *cobra.Command {
 
 "-o -" writes a single header or JSON file to standard output.`,
 		Example: `  otapack vectors export --as c --family suit-nrf52840 -o tests/
-  otapack vectors export --as json --family mcuboot -o - | jq '.cases[0]'
+  otapack vectors export --as json --family mcuboot -o -
   otapack vectors export --as files --step sequence -o cases/`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.vectorsExport(f, as, output) },

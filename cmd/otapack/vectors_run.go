@@ -58,7 +58,7 @@ OTAPACK_PIN. Flags go before the program, what follows belongs to it.
 	c.Flags().BoolVar(&p.Stream, "stream", false, "keep the program running, and ask in lines")
 	c.Flags().BoolVar(&p.VerdictOnly, "verdict-only", false, "compare accept and refuse only, not steps and reasons")
 	c.Flags().DurationVar(&p.Timeout, "timeout", 10*time.Second, "how `long` an answer may take")
-	c.Flags().IntVarP(&p.Jobs, "jobs", "j", min(runtime.NumCPU(), 8), "run `n` programs at a time")
+	c.Flags().IntVarP(&p.Jobs, "jobs", "j", 0, "run `n` programs at a time (default one for each processor, at most 8)")
 	return c
 }
 
@@ -85,10 +85,13 @@ func (e vectorsError) Unwrap() error { return errVectors }
 
 func (a *app) vectorsRun(ctx context.Context, filter vectorsFilter, p vectors.Program, args []string) error {
 	switch {
-	case p.Jobs < 1 || p.Jobs > maxJobs:
+	case p.Jobs < 0 || p.Jobs > maxJobs:
 		return usagef("--jobs %d: want 1 to %d", p.Jobs, maxJobs)
 	case p.Timeout <= 0:
 		return usagef("--timeout %v: want more than 0", p.Timeout)
+	}
+	if p.Jobs == 0 {
+		p.Jobs = min(runtime.NumCPU(), 8)
 	}
 	families, err := filter.load()
 	if err != nil {
