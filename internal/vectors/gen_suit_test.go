@@ -442,6 +442,7 @@ func suitRows(t *testing.T, chip string) []parcelRow {
 		{name: "size before digest", after: func(p *parcel) { p.payload = bytes.Repeat([]byte{1}, imageSize+1) }, step: bootloader.StepSize, reason: verdict.PayloadElementSize},
 		{name: "one byte", size: 1},
 		{name: "full bank", size: int(bank), only: []string{"T1"}},
+		{name: "one byte more than the bank", size: int(bank) + 1, only: []string{"T1"}, step: bootloader.StepSize, reason: verdict.ImageExceedsBank},
 		{name: "install severable", change: func(p *parcel) { p.layout.SeverInstall = true }},
 		{name: "no version", change: func(p *parcel) { p.manifest.Version = nil }},
 

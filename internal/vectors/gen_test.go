@@ -94,6 +94,8 @@ type generator struct {
 	files  map[string][]byte
 	states map[string]string // names of devices by their JSON
 	ids    map[string]bool
+
+	windows map[string]map[string][]int // of the files
 }
 
 func newGenerator(t *testing.T, name, title string, steps []string) *generator {
@@ -103,7 +105,7 @@ func newGenerator(t *testing.T, name, title string, steps []string) *generator {
 			Schema: verdicts.Schema, Name: name, Title: title, Steps: steps,
 			Files: map[string]verdicts.Content{}, Devices: map[string]verdicts.Device{},
 		},
-		files: map[string][]byte{}, states: map[string]string{}, ids: map[string]bool{},
+		files: map[string][]byte{}, states: map[string]string{}, ids: map[string]bool{}, windows: map[string]map[string][]int{},
 	}
 }
 
@@ -124,7 +126,10 @@ func (g *generator) input(name, base string, data []byte) verdicts.Input {
 	if base != "" && g.files[base] == nil {
 		g.t.Fatalf("no file %s", base)
 	}
-	return verdicts.Input{Name: name, Base: base, Edits: difference(g.files[base], data), Content: verdicts.Of(data)}
+	if g.windows[base] == nil {
+		g.windows[base] = windowsOf(g.files[base])
+	}
+	return verdicts.Input{Name: name, Base: base, Edits: differenceAt(g.files[base], data, g.windows[base]), Content: verdicts.Of(data)}
 }
 
 // row is a case to be added.
@@ -223,12 +228,23 @@ func lines[V any](m map[string]V, line func(any) string) string {
 // difference returns the edits that make data of base. It looks for what of the
 // base comes next, in runs of at least a window.
 func difference(base, data []byte) []verdicts.Edit {
-	const window, near = 16, 6
+	return differenceAt(base, data, windowsOf(base))
+}
+
+const window = 16 // bytes
+
+// windowsOf says where each window of the base stands.
+func windowsOf(base []byte) map[string][]int {
 	places := map[string][]int{}
 	for i := 0; i+window <= len(base); i++ {
 		key := string(base[i : i+window])
 		places[key] = append(places[key], i)
 	}
+	return places
+}
+
+func differenceAt(base, data []byte, places map[string][]int) []verdicts.Edit {
+	const near = 6
 	var edits []verdicts.Edit
 	at, literal := 0, 0 // in base and data: what comes after the last match
 	for i := 0; i < len(data); {

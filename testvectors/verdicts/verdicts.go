@@ -199,8 +199,7 @@ func (f *Family) File(name string) ([]byte, error) {
 	return data, nil
 }
 
-// Pieces takes an input apart into what stands in its base and what is
-// inserted, in order. Nothing is copied.
+// Pieces takes an input apart, see Input.Pieces.
 func (f *Family) Pieces(in Input) ([]Piece, error) {
 	var base []byte
 	if in.Base != "" {
@@ -209,22 +208,35 @@ func (f *Family) Pieces(in Input) ([]Piece, error) {
 			return nil, err
 		}
 	}
+	pieces, err := in.Pieces(base)
+	if err != nil {
+		return nil, fmt.Errorf("verdicts: %s: %w", f.Name, err)
+	}
+	return pieces, nil
+}
+
+// Pieces takes an input apart into what stands in its base and what is inserted,
+// in order. Together they have the length of the input. Nothing is copied.
+func (in Input) Pieces(base []byte) ([]Piece, error) {
 	var pieces []Piece
-	at := 0
+	at, total := 0, 0
+	add := func(data []byte, times, from int) {
+		if len(data) > 0 {
+			pieces = append(pieces, Piece{data, times, from})
+			total += min(len(data)*min(times, 1<<30), 1<<30)
+		}
+	}
 	for _, e := range in.Edits {
-		if e.At < at || e.Remove < 0 || e.Times < 0 || e.At+e.Remove > len(base) {
-			return nil, fmt.Errorf("verdicts: %s: edit at %d of %d bytes of %q", f.Name, e.At, len(base), in.Base)
+		if e.At < at || e.At > len(base) || e.Remove < 0 || e.Remove > len(base)-e.At || e.Times < 0 {
+			return nil, fmt.Errorf("input %q: edit at %d of %d bytes", in.Name, e.At, len(base))
 		}
-		if e.At > at {
-			pieces = append(pieces, Piece{base[at:e.At], 1, at})
-		}
-		if len(e.Insert) > 0 {
-			pieces = append(pieces, Piece{e.Insert, max(e.Times, 1), -1})
-		}
+		add(base[at:e.At], 1, at)
+		add(e.Insert, max(e.Times, 1), -1)
 		at = e.At + e.Remove
 	}
-	if at < len(base) {
-		pieces = append(pieces, Piece{base[at:], 1, at})
+	add(base[at:], 1, at)
+	if total != in.Size {
+		return nil, fmt.Errorf("input %q: %d bytes, the index says %d", in.Name, total, in.Size)
 	}
 	return pieces, nil
 }
@@ -235,7 +247,7 @@ func (f *Family) Materialise(in Input) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := make([]byte, 0, max(in.Size, 0))
+	data := make([]byte, 0, in.Size)
 	for _, p := range pieces {
 		for range p.Times {
 			data = append(data, p.Data...)

@@ -90,13 +90,15 @@ func TestMaterialiseRefuses(t *testing.T) {
 	f := load(t, "nrfdfu")
 	in := slices.Clone(f.Cases[0].Inputs)[0]
 	for name, change := range map[string]func(*Input){
-		"another base":       func(in *Input) { in.Base = "none" },
-		"another digest":     func(in *Input) { in.SHA256 = make(Hex, 32) },
-		"another size":       func(in *Input) { in.Size++ },
-		"edit past the end":  func(in *Input) { in.Edits = []Edit{{At: 1 << 20}} },
-		"edit out of order":  func(in *Input) { in.Edits = []Edit{{At: 2, Remove: 2}, {At: 3}} },
-		"edit before it all": func(in *Input) { in.Edits = []Edit{{At: -1}} },
-		"removes less":       func(in *Input) { in.Edits = []Edit{{At: 1, Remove: -1}} },
+		"another base":            func(in *Input) { in.Base = "none" },
+		"another digest":          func(in *Input) { in.SHA256 = make(Hex, 32) },
+		"another size":            func(in *Input) { in.Size++ },
+		"edit past the end":       func(in *Input) { in.Edits = []Edit{{At: 1 << 20}} },
+		"edit out of order":       func(in *Input) { in.Edits = []Edit{{At: 2, Remove: 2}, {At: 3}} },
+		"edit before it all":      func(in *Input) { in.Edits = []Edit{{At: -1}} },
+		"edit past the end of it": func(in *Input) { in.Edits = []Edit{{At: 1, Remove: 1 << 62}} },
+		"repeats for ever":        func(in *Input) { in.Edits = []Edit{{Insert: Hex{1}, Times: 1 << 62}} },
+		"removes less":            func(in *Input) { in.Edits = []Edit{{At: 1, Remove: -1}} },
 	} {
 		bad := in
 		if change(&bad); bad.Name != "" {
@@ -144,6 +146,7 @@ func TestSchema(t *testing.T) {
 			t.Error(e)
 		}
 		// The checker refuses what the schema forbids.
+		index["cases"] = index["cases"].([]any)[:1]
 		for want, change := range map[string]func(map[string]any){
 			"is not there":  func(c map[string]any) { delete(c, "verdict") },
 			"is not one of": func(c map[string]any) { c["verdict"] = "maybe" },
