@@ -8,7 +8,7 @@ BENCHTIME ?= 1s
 PACKAGES  ?= ./...
 PREFIX    ?= /usr/local
 
-.PHONY: build demo test modules lint interop bench fuzz docs man install clean help
+.PHONY: build demo test modules lint interop bench fuzz docs vectors man install clean help
 
 ## build: bin/otapack
 build:
@@ -64,6 +64,10 @@ fuzz:
 ## docs: the generated pages, command reference and reason codes
 docs:
 	$(GO) test ./cmd/otapack -run 'TestDocs' -update
+
+## vectors: the published verdicts in testvectors/verdicts
+vectors:
+	$(GO) test ./internal/vectors -run 'TestGenerate' -update
 
 ## man: manual pages of every command in bin/man
 man: build

@@ -14,6 +14,7 @@ import (
 	"github.com/otapack/otapack/internal/provision"
 	"github.com/otapack/otapack/internal/release"
 	"github.com/otapack/otapack/internal/term"
+	"github.com/otapack/otapack/internal/vectors"
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/verdict"
 )
@@ -69,6 +70,8 @@ type failure struct {
 	Result any `json:"result,omitempty"`
 	// Rehearsal is what rehearse found, or covered before it was interrupted.
 	Rehearsal *rehearsed `json:"rehearsal,omitempty"`
+	// Vectors is where a program and the vectors disagree.
+	Vectors *vectorsRunResult `json:"vectors,omitempty"`
 }
 
 // resultError carries what a verb found to the output.
@@ -116,6 +119,9 @@ func (a *app) fail(err error) int {
 		}
 		if r, ok := errors.AsType[rehearsalError](err); ok {
 			f.Rehearsal = r.rehearsed
+		}
+		if v, ok := errors.AsType[vectorsError](err); ok {
+			f.Vectors = &v.result
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)
@@ -185,6 +191,9 @@ var classes = []struct {
 	{[]error{provision.ErrOther}, "records-exist", exitExists},
 	{[]error{provision.ErrLocked}, "records-locked", exitExists},
 	{[]error{provision.ErrSelfTest}, "self-test", exitHSM},
+	{[]error{errVectors}, "vectors-disagree", exitVerify},
+	{[]error{errAnsweredRefuse}, "refused", exitVerify},
+	{[]error{vectors.ErrStart}, "program-start", exitInput},
 }
 
 // Codes that neither classes nor package verdict has.
@@ -267,6 +276,8 @@ var hints = map[string]string{
 	"records-exist":                        "a file of records belongs to one list of devices, one set of secrets and one pair of keys: choose another --output",
 	"records-locked":                       "wait for the other run to end, or write another file",
 	"self-test":                            "the token does not answer the same twice: do not use it before its vendor has looked at it",
+	"vectors-disagree":                     "docs/bootloaders.md says what each step checks; otapack vectors export --as files writes the cases out",
+	"program-start":                        "name a program in PATH or by its path, and make it executable",
 	codeUsage:                              "otapack help lists the commands, otapack help <command> its flags",
 	codeCurve:                              "the bootloaders take P-256 keys only: otapack key create makes signing keys, otapack key recipient a device key for the bench",
 	string(verdict.SequenceRollback):       "devices that have a newer release refuse this one",

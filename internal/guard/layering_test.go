@@ -30,11 +30,12 @@ type layer struct {
 }
 
 // forTests lists the packages that tests of every layer may import.
-var forTests = []string{module + "/testvectors", module + "/internal/p11fault"}
+var forTests = []string{module + "/testvectors", module + "/testvectors/verdicts", module + "/internal/p11fault"}
 
 // layers has the rule of every package; the first row that matches counts.
 var layers = []layer{
 	{pkg: "testvectors"},
+	{pkg: "testvectors/verdicts"},
 
 	{pkg: "sign"},
 	{pkg: "sign/verdict"},
@@ -67,6 +68,11 @@ var layers = []layer{
 	// The pipeline is handed signers; it never opens a token and never asks.
 	{pkg: "internal/release", own: []string{
 		"bootloader", "formats", "formats/*", "formats/payload/*", "internal/atomicfile", "internal/census", "internal/config", "manifest", "sign", "sign/*",
+	}},
+
+	// Published verdicts are answered by the reference verifiers, without a release.
+	{pkg: "internal/vectors", own: []string{
+		"bootloader", "formats", "formats/*", "formats/payload/*", "manifest", "sign", "sign/*", "testvectors/verdicts",
 	}},
 
 	{pkg: "cmd/otapack", own: []string{"*", "*/*", "*/*/*"}, modules: []string{cobra, "github.com/spf13/pflag", cbor}},

@@ -3,6 +3,7 @@ package release
 import (
 	"bytes"
 	"crypto/ecdh"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -23,6 +24,7 @@ import (
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/verdict"
 	"github.com/otapack/otapack/testvectors"
+	"github.com/otapack/otapack/testvectors/verdicts"
 )
 
 func TestOpenErrors(t *testing.T) {
@@ -455,6 +457,78 @@ func TestPublishedKeys(t *testing.T) {
 	}
 	if where := publishedIn(throwaway.Public().ID()); where != "" {
 		t.Errorf("a fresh key is published in %s", where)
+	}
+}
+
+// No release is signed with a key of the published verdicts, or encrypted to one.
+func TestVerdictKeys(t *testing.T) {
+	look := func(id string, published string) {
+		t.Helper()
+		if published == "" {
+			t.Errorf("%s: a key of the vectors is not in the list", id)
+		}
+	}
+	p256 := func(point []byte) sign.PublicKey {
+		key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{4}, point...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := sign.NewPublicKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return public
+	}
+	pem, err := testvectors.Read("nrfdfu/test-a.pub.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, err := sign.ParsePublicKey(pem) // its private half is nowhere
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := 0
+	for _, name := range verdicts.Families() {
+		f, err := verdicts.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for id, d := range f.Devices {
+			switch {
+			case d.SUIT != nil:
+				for _, k := range d.SUIT.Keys {
+					look(id, publishedIn(p256(k.Point).ID()))
+				}
+			case d.MCUboot != nil:
+				for _, der := range d.MCUboot.Keys {
+					if k, err := sign.ParsePublicKey(der); err == nil { // not the RSA key
+						look(id, publishedIn(k.ID()))
+					}
+				}
+			case d.NRFDFU != nil:
+				point := slices.Clone(d.NRFDFU.Key)
+				slices.Reverse(point[:32])
+				slices.Reverse(point[32:])
+				if k := p256(point); !k.Equal(lost) {
+					look(id, publishedIn(k.ID()))
+				}
+			}
+			looked++
+		}
+		if d := f.Devices["T3/as-it-should-be"].SUIT; d != nil {
+			private, err := ecdh.P256().NewPrivateKey(d.DeviceKey)
+			if err != nil {
+				t.Fatal(err)
+			}
+			recipient, err := encrypt.NewRecipient(private.PublicKey())
+			if err != nil {
+				t.Fatal(err)
+			}
+			look(name, recipientPublishedIn(recipient))
+		}
+	}
+	if looked < 100 {
+		t.Errorf("%d devices", looked)
 	}
 }
 

@@ -23,6 +23,18 @@ var testKeys = map[string]string{
 	"sha256:bb868a727f0ef75e890a6a52bccd1d936fb34438afd6f237e8af259865742446": "MCUboot (cypress-test-ec-p256.pem)",
 	"sha256:6dc968724fdedb71be7c8ad62540ea148996f96adb5c48e9cc3112c588f26d89": "MCUboot (testplan/mynewt/key_ec256.pem)",
 	"sha256:1c35c9ccb929906e7792eda384825b41be700c50760493eaf163135933e191aa": "MCUboot (testplan/mynewt/key_ec256_2.pem)",
+	"sha256:d58bf29f1cb5454abc2b20a52f198726adc03cd0fd4e659ca98606a2714e08cd": "otapack (testvectors/verdicts, vectors signer)",
+	"sha256:88626ce329b3c4f06144079079bcca0c1274103596c5f106b15365d72969f7d5": "otapack (testvectors/verdicts, vectors second signer)",
+	"sha256:5320b2985c7cf56442066c7aace525691658467b2cb252940f8c105bf6ab7800": "otapack (testvectors/verdicts, vectors third signer)",
+	"sha256:708970d2cd9fa7fab22ce59e0a3a9671dc63bf9591f11a7e01bce6c88da63211": "otapack (testvectors/verdicts, vectors revoked signer)",
+	"sha256:fb7aa996a24019f9b58956081718923899fb23267274fbaac673cfdb663886a0": "otapack (testvectors/verdicts, vectors stranger)",
+	"sha256:87281d08d920d52116f83f8ff3e118551b2ce98dd3290b12004cf972276c9ccc": "otapack (testvectors/verdicts, vectors device)",
+	"sha256:f3b552626acecf88085d68051bbb491e57d8a57ae78b075ba937accd9f279605": "otapack (testvectors/verdicts, vectors other device)",
+	"sha256:bb0c4cd37cb30507b0b6a31fbb9d41bfc5f9a5ec7a4afe883876fba72dd4dbc6": "otapack (testvectors/mcuboot/keys/p256.pem)",
+	"sha256:3e9d77dc7721324e096a15edaa6eb902778a9f7ad361cf454f2b66f2866b59c1": "otapack (testvectors/mcuboot/keys/p256-other.pem)",
+	"sha256:b8a2463d255debed984dbbd08439d6861de3596286170dcec0e904c922ff2f65": "otapack (testvectors/mcuboot/keys/p384.pem)",
+	"sha256:0bb28a5c6cfedaeecfaeaa1c68ca019d442e4c02d6d191a2413d504f31d7952f": "otapack (testvectors/mcuboot/keys/ed25519.pem)",
+	"sha256:ce8d00ea1f765720b4eb25a9c056db3af07432478c5a53396a90c84945e0fff1": "otapack (testvectors/mcuboot/keys/enc-p256.pem)",
 }
 
 // publishedIn says where the private half of a key can be had, "" when it is
