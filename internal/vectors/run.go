@@ -379,6 +379,13 @@ func (w *worker) streamed(ctx context.Context, question []byte) (Answer, error) 
 		s.end()
 		return Answer{}, fmt.Errorf("%w%s", err, s.stderr.quote())
 	}
+	select {
+	case line, ok := <-s.answers: // the answer to a later question would be taken for that to an earlier one
+		if ok {
+			return fail(fmt.Errorf("said %q before it was asked", cut(line)))
+		}
+	default:
+	}
 	timer := time.NewTimer(w.program.Timeout)
 	defer timer.Stop()
 	go func() { _, _ = s.stdin.Write(question) }() // a program that does not read gives no answer

@@ -89,6 +89,9 @@ func answerer(how string) int {
 			status = 1
 		}
 		fmt.Println(j.Answer)
+		if how == "twice" {
+			fmt.Println(j.Answer)
+		}
 	}
 }
 
@@ -206,6 +209,15 @@ func TestRunDisagrees(t *testing.T) {
 	}
 	if outcomes[0].Kind != KindNoAnswer || outcomes[0].Detail != `said "accept" and exited with 1` {
 		t.Errorf("%+v", outcomes[0])
+	}
+	p = self(t, "twice", true)
+	p.Jobs = 1
+	outcomes, err = Run(t.Context(), p, two, func() { time.Sleep(300 * time.Millisecond) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if outcomes[0].Kind != KindAgrees || outcomes[1].Kind != KindNoAnswer || outcomes[1].Detail != `said "accept" before it was asked` {
+		t.Errorf("%+v", outcomes)
 	}
 	p = self(t, "no step", true)
 	p.VerdictOnly = true
