@@ -60,7 +60,7 @@ again before it is written.`,
 	root.AddCommand(
 		a.initCommand(), a.keyCommand(), a.hsmCommand(),
 		a.releaseCommand(), a.verifyCommand(), a.inspectCommand(), a.transferCommand(), a.reachCommand(),
-		a.imageCommand(), a.provisionCommand(), a.manCommand(), a.versionCommand(),
+		a.imageCommand(), a.provisionCommand(), a.bootloaderCommand(), a.manCommand(), a.versionCommand(),
 	)
 	root.AddCommand(helpTopics()...)
 	root.InitDefaultCompletionCmd()
