@@ -20,7 +20,7 @@ it compares, what it does when a check fails, when its rollback counter is raise
 Profiles of real bootloaders say where each fact was read. A verifier makes the
 same checks in the same order; it says nothing about timing on a chip.`,
 	})
-	c.AddCommand(a.bootloaderListCommand(), a.bootloaderShowCommand())
+	c.AddCommand(a.bootloaderListCommand(), a.bootloaderShowCommand(), a.bootloaderSkipsCommand())
 	return c
 }
 

@@ -137,17 +137,24 @@ func Verify(p *Package, device Device) (*Verified, Trace, error) {
 		return nil, nil, err
 	}
 	b := boot{device: device, verified: Verified{complete: true}}
-	for i := range p.Images {
-		b.image = p.Images[i]
-		if err := b.install(); err != nil {
-			return nil, b.trace, err
-		}
-	}
-	if len(b.verified.images) == 0 {
-		return nil, b.trace, fmt.Errorf("nrfdfu: a package without images: %w", ErrOptions)
+	if err := b.installAll(p); err != nil {
+		return nil, b.trace, err
 	}
 	b.verified.device = b.device
 	return &b.verified, b.trace, nil
+}
+
+// TraceWithout makes the same checks and ignores what one of them says, as a
+// fault in the bootloader would: the trace has it as not-run. It is for asking
+// which check stands alone, and gives no Verified. An error is the first other
+// refusal, or that the bootloader has nothing to go on with.
+func TraceWithout(p *Package, device Device, ignored Step) (Trace, error) {
+	if err := device.check(); err != nil {
+		return nil, err
+	}
+	b := boot{device: device, verified: Verified{complete: true}, ignored: ignored}
+	err := b.installAll(p)
+	return b.trace, err
 }
 
 // boot is a bootloader at work: each step leaves what the next ones need.
@@ -155,6 +162,7 @@ type boot struct {
 	device   Device
 	trace    Trace
 	verified Verified
+	ignored  Step // "" but in TraceWithout
 
 	image   Image
 	packet  Packet
@@ -177,6 +185,19 @@ func (r *refusal) Error() string { return r.err.Error() }
 
 func refuse(result Result, reason verdict.Reason, detail string, args ...any) error {
 	return &refusal{result, verdict.New(reason, "", detail, args...)}
+}
+
+func (b *boot) installAll(p *Package) error {
+	for i := range p.Images {
+		b.image = p.Images[i]
+		if err := b.install(); err != nil {
+			return err
+		}
+	}
+	if len(b.verified.images) == 0 {
+		return fmt.Errorf("nrfdfu: a package without images: %w", ErrOptions)
+	}
+	return nil
 }
 
 func (b *boot) install() error {
@@ -202,6 +223,9 @@ func (b *boot) install() error {
 		{StepEnd, b.end},
 	} {
 		status, err := s.run()
+		if err != nil && s.step == b.ignored && b.goesOn(err) {
+			status, err = NotRun, nil
+		}
 		if err != nil {
 			return b.failed(s.step, err)
 		}
@@ -213,6 +237,26 @@ func (b *boot) install() error {
 	b.warn()
 	b.activate()
 	return nil
+}
+
+// goesOn reports whether there is something to go on with after a refusal of the
+// step that is ignored.
+func (b *boot) goesOn(err error) bool {
+	if _, ok := errors.AsType[*refusal](err); !ok {
+		return false
+	}
+	switch b.ignored {
+	case StepDecode:
+		return false
+	case StepHashType:
+		return b.init.Hash != nil
+	case StepTransfer:
+		return uint64(len(b.image.Firmware)) >= uint64(b.size)
+	case StepSoftDeviceInfo:
+		return b.init.SDSize == nil || *b.init.SDSize <= b.size
+	default:
+		return true
+	}
 }
 
 func (b *boot) failed(step Step, err error) error {
