@@ -23,10 +23,11 @@ func ownProfiles() []Profile {
 				Revert: "goes back to the other bank",
 			},
 			Writes: []Write{
-				{"before the first byte of an update", "journal record: a bank is being received"},
-				{"after all steps have passed", "journal record: the bank holds a verified package"},
+				{"when an update begins", "journal record: the other bank holds nothing"},
+				{"after all steps have passed", "journal record: the other bank holds a verified package"},
+				{"when the update is to run", "journal record: active bank changed, trial, no attempts"},
 				{"before each start of a trial", "journal record: one attempt more"},
-				{"when the firmware confirms itself", "journal record: confirmed, and the floor raised"},
+				{"when the firmware confirms itself", "one journal record: confirmed, and the floor raised"},
 			},
 			EveryBoot: "the same steps over the bank, less ciphertext and unwrap: it holds the image in the clear",
 			Hardening: "the verdict needs the results of three steps at once: signed manifest, payload hash, image looked at; fault hardening on the chip is the port's",
@@ -34,7 +35,9 @@ func ownProfiles() []Profile {
 		}
 		if len(c.Banks) == 1 {
 			p.Trial.Revert = "there is no other bank: stays and waits to be fed"
-			p.Writes[1].State = "journal record: trial"
+			p.Writes = slices.Delete(p.Writes, 1, 2)
+			p.Writes[0].State = "journal record: receiving"
+			p.Writes[1].State = "journal record: trial, no attempts"
 		}
 		for _, step := range c.Steps {
 			p.Steps = append(p.Steps, ownStep(step))
