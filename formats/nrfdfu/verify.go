@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"slices"
 
+	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/verdict"
 )
 
@@ -137,24 +139,17 @@ func Verify(p *Package, device Device) (*Verified, Trace, error) {
 		return nil, nil, err
 	}
 	b := boot{device: device, verified: Verified{complete: true}}
-	if err := b.installAll(p); err != nil {
-		return nil, b.trace, err
+	for i := range p.Images {
+		b.image = p.Images[i]
+		if err := b.install(); err != nil {
+			return nil, b.trace, err
+		}
+	}
+	if len(b.verified.images) == 0 {
+		return nil, b.trace, fmt.Errorf("nrfdfu: a package without images: %w", ErrOptions)
 	}
 	b.verified.device = b.device
 	return &b.verified, b.trace, nil
-}
-
-// TraceWithout makes the same checks and ignores what one of them says, as a
-// fault in the bootloader would: the trace has it as not-run. It is for asking
-// which check stands alone, and gives no Verified. An error is the first other
-// refusal, or that the bootloader has nothing to go on with.
-func TraceWithout(p *Package, device Device, ignored Step) (Trace, error) {
-	if err := device.check(); err != nil {
-		return nil, err
-	}
-	b := boot{device: device, verified: Verified{complete: true}, ignored: ignored}
-	err := b.installAll(p)
-	return b.trace, err
 }
 
 // boot is a bootloader at work: each step leaves what the next ones need.
@@ -162,7 +157,6 @@ type boot struct {
 	device   Device
 	trace    Trace
 	verified Verified
-	ignored  Step // "" but in TraceWithout
 
 	image   Image
 	packet  Packet
@@ -187,25 +181,15 @@ func refuse(result Result, reason verdict.Reason, detail string, args ...any) er
 	return &refusal{result, verdict.New(reason, "", detail, args...)}
 }
 
-func (b *boot) installAll(p *Package) error {
-	for i := range p.Images {
-		b.image = p.Images[i]
-		if err := b.install(); err != nil {
-			return err
-		}
-	}
-	if len(b.verified.images) == 0 {
-		return fmt.Errorf("nrfdfu: a package without images: %w", ErrOptions)
-	}
-	return nil
+// check is one step of a bootloader.
+type check struct {
+	step Step
+	run  func() (Status, error)
 }
 
-func (b *boot) install() error {
-	b.init, b.kind = InitCommand{}, 0
-	for _, s := range []struct {
-		step Step
-		run  func() (Status, error)
-	}{
+// checks are the steps in the bootloader's order.
+func (b *boot) checks() []check {
+	return []check{
 		{StepReceive, b.receive},
 		{StepDecode, b.decode},
 		{StepSignature, b.signature},
@@ -221,42 +205,51 @@ func (b *boot) install() error {
 		{StepSoftDeviceInfo, b.softDeviceInfo},
 		{StepBootValidation, b.bootValidation},
 		{StepEnd, b.end},
-	} {
-		status, err := s.run()
-		if err != nil && s.step == b.ignored && b.goesOn(err) {
-			status, err = NotRun, nil
-		}
+	}
+}
+
+func (b *boot) install() error {
+	b.init, b.kind = InitCommand{}, 0
+	for _, c := range b.checks() {
+		status, err := c.run()
 		if err != nil {
-			return b.failed(s.step, err)
+			return b.failed(c.step, err)
 		}
 		if status == NotRun {
 			b.verified.complete = false
 		}
-		b.trace = append(b.trace, Check{Image: b.image.Kind, Step: s.step, Status: status})
+		b.trace = append(b.trace, Check{Image: b.image.Kind, Step: c.step, Status: status})
 	}
 	b.warn()
 	b.activate()
 	return nil
 }
 
-// goesOn reports whether there is something to go on with after a refusal of the
-// step that is ignored.
-func (b *boot) goesOn(err error) bool {
-	if _, ok := errors.AsType[*refusal](err); !ok {
-		return false
+// CheckContent makes the checks of Verify that come out the same on every device
+// with a key and an SDK: all but those of hardware, installed SoftDevice,
+// installed version and room. A tool that makes packages for devices that it does
+// not know uses it before it hands one out. The zero key is for packages that are
+// unsigned on purpose. A refusal is a *[Refusal].
+func (p *Package) CheckContent(key sign.PublicKey, sdk SDK) error {
+	ofDevice := []Step{StepHardware, StepSoftDevice, StepVersion, StepRoom}
+	if key.IsZero() {
+		ofDevice = append(ofDevice, StepSignature)
 	}
-	switch b.ignored {
-	case StepDecode:
-		return false
-	case StepHashType:
-		return b.init.Hash != nil
-	case StepTransfer:
-		return uint64(len(b.image.Firmware)) >= uint64(b.size)
-	case StepSoftDeviceInfo:
-		return b.init.SDSize == nil || *b.init.SDSize <= b.size
-	default:
-		return true
+	if len(p.Images) == 0 {
+		return fmt.Errorf("nrfdfu: a package without images: %w", ErrOptions)
 	}
+	for _, image := range p.Images {
+		b := boot{image: image, device: Device{SDK: sdk, Key: key, ExternalApps: true, Layout: Layout{MBRParams: math.MaxUint32}}}
+		for _, c := range b.checks() {
+			if slices.Contains(ofDevice, c.step) {
+				continue
+			}
+			if _, err := c.run(); err != nil {
+				return b.failed(c.step, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (b *boot) failed(step Step, err error) error {
