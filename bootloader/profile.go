@@ -139,15 +139,6 @@ func ProfileByName(name string) (Profile, error) {
 	return Profile{}, fmt.Errorf("bootloader: profile %q (known: %s): %w", name, strings.Join(names, ", "), ErrUnknownProfile)
 }
 
-// Step returns a step by its name.
-func (p Profile) Step(id Step) (ProfileStep, bool) {
-	i := slices.IndexFunc(p.Steps, func(s ProfileStep) bool { return s.ID == id })
-	if i < 0 {
-		return ProfileStep{}, false
-	}
-	return p.Steps[i], true
-}
-
 // Leaks returns the steps that compare something secret and may end early.
 func (p Profile) Leaks() []ProfileStep {
 	var found []ProfileStep

@@ -115,6 +115,15 @@ func profile(t testing.TB, name string) Profile {
 	return p
 }
 
+func stepOf(t testing.TB, p Profile, id Step) ProfileStep {
+	t.Helper()
+	i := slices.IndexFunc(p.Steps, func(s ProfileStep) bool { return s.ID == id })
+	if i < 0 {
+		t.Fatalf("%s has no step %s", p.Name, id)
+	}
+	return p.Steps[i]
+}
+
 // seen counts verdicts of a profile's steps, so that a corpus cannot shrink
 // unnoticed.
 type seen struct {

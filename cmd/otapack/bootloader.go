@@ -124,6 +124,9 @@ func (a *app) bootloaderShow(name string) error {
 	if err != nil {
 		return err
 	}
+	for _, s := range p.Leaks() {
+		a.say("warning: step %s compares a secret and ends at the first byte that differs", s.ID)
+	}
 	return a.result(bootloaderShowResult{"otapack.bootloader-show/1", p}, text)
 }
 
