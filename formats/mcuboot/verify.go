@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -103,8 +104,21 @@ func Verify(ctx context.Context, data []byte, target Target) (*Verified, Trace, 
 	if err := l.run(); err != nil {
 		return nil, l.trace, err
 	}
+	v, err := l.verified()
+	return v, l.trace, err
+}
+
+// verified asks once more for what the verdict rests on, and not for the steps
+// that have passed: what a step leaves behind is not there when its check failed.
+func (l *loader) verified() (*Verified, error) {
+	w, signature := &l.walk, l.target.Signature
+	hashed := w.hashValid || signature == Ed25519Pure
+	signed := w.decided != nil && w.failure == nil || signature == HashOnly
+	if l.file == nil || !hashed || !signed {
+		return nil, errors.New("mcuboot: the checks have passed, and hash or signature were not found to be right")
+	}
 	complete := !slices.ContainsFunc(l.trace, func(c Check) bool { return c.Status == NotRun })
-	return &Verified{l.file, l.hash, l.walk.decided, complete}, l.trace, nil
+	return &Verified{l.file, l.hash, w.decided, complete}, nil
 }
 
 // TraceWithout makes the same checks and ignores what one of them says, as a
