@@ -17,6 +17,7 @@ type nrf5Case struct {
 	command  func(*nrfdfu.InitCommand)
 	packet   func(*nrfdfu.Packet)
 	firmware []byte // nil: the one that is signed
+	cut      int    // bytes off the end of the encoded packet
 	signer   sign.Signer
 }
 
@@ -43,8 +44,9 @@ func (c nrf5Case) pack(ctx context.Context, firmware []byte) (*nrfdfu.Package, e
 	if c.firmware != nil {
 		firmware = c.firmware
 	}
+	packet := p.Encode()
 	return &nrfdfu.Package{Images: []nrfdfu.Image{{
-		Kind: nrfdfu.KindApplication, BinName: "app.bin", DatName: "app.dat", Firmware: firmware, Packet: p.Encode(),
+		Kind: nrfdfu.KindApplication, BinName: "app.bin", DatName: "app.dat", Firmware: firmware, Packet: packet[:len(packet)-c.cut],
 	}}}, nil
 }
 
@@ -104,6 +106,8 @@ func nrf5BadImages(ctx context.Context) ([]badImage, error) {
 	add("external", "an external application, which is not built in",
 		command(func(c *nrfdfu.InitCommand) { c.Type = new(nrfdfu.TypeExternalApplication) }), firmware)
 	add("other-hash", "a hash of another type", command(func(c *nrfdfu.InitCommand) { c.Hash.Type = nrfdfu.HashSHA256 + 1 }), firmware)
+	add("no-size", "a command without the size of the application", command(func(c *nrfdfu.InitCommand) { c.AppSize = nil }), firmware)
+	add("cut-packet", "the last byte of the init packet is missing", nrf5Case{cut: 1}, firmware)
 	add("bad-boot-signature", "a boot validation signature of another key", command(func(c *nrfdfu.InitCommand) {
 		c.BootValidations = []nrfdfu.BootValidation{{Type: nrfdfu.ValidateECDSA, Bytes: make([]byte, 64)}}
 	}), firmware)

@@ -25,6 +25,7 @@ var wantSkips = map[string][]string{
 		"flipped: hash, taken", "truncated: transfer, nothing", "too-large: room, taken",
 		"older: version, taken", "no-version: version, taken", "other-class: hardware, taken", "other-softdevice: softdevice, taken",
 		"external: type, taken", "other-hash: hash-type, taken", "bad-boot-signature: boot-validation, taken",
+		"no-size: size, hash", "cut-packet: decode, nothing",
 	},
 }
 
@@ -41,6 +42,14 @@ var mcubootSkips = []string{
 	"other-vendor: vendor, class", "other-class: class, taken", "dependency: dependencies, taken", "other-address: placement, taken",
 	"unknown-tlv: tlvs, taken", "truncated: tlvs, nothing", "too-large: size, taken", "bad-magic: header, hash",
 	"flipped-ciphertext: hash, signature", "other-device: content-key, hash",
+}
+
+// Steps that no bad image is for: they refuse what is malformed in ways that no
+// later step could make something of, or what is a matter of other packages.
+var withoutImage = map[string][]Step{
+	"bootloader":      {StepManifest},
+	"formats/mcuboot": {"bootable", "structure"},
+	"formats/nrfdfu":  {"receive", "softdevice-info", "end"},
 }
 
 func TestSkips(t *testing.T) {
@@ -90,6 +99,15 @@ func TestSkips(t *testing.T) {
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s:\n got %q\nwant %q", p.Name, got, want)
+		}
+		var idle []Step
+		for _, step := range m.Steps {
+			if !slices.ContainsFunc(m.Images, func(i BadImage) bool { return i.RefusedBy == step }) {
+				idle = append(idle, step)
+			}
+		}
+		if want := withoutImage[p.Verifier]; !slices.Equal(idle, want) {
+			t.Errorf("%s: no image is for %q, want %q", p.Name, idle, want)
 		}
 		for _, point := range m.Alone {
 			if !slices.Equal(point.Images, alone[point.Step]) {
