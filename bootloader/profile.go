@@ -111,12 +111,12 @@ type Write struct {
 	State string `json:"state"`
 }
 
-// Geometry is the class of flash that a bootloader is made for. 0 is not known,
-// or the choice of the port.
+// Geometry is the class of flash that a bootloader is made for. 0 and nil are not
+// known, or the choice of the port.
 type Geometry struct {
 	Page      uint32 `json:"page,omitempty"`       // erase unit in bytes
 	WriteUnit uint32 `json:"write_unit,omitempty"` // in bytes
-	WriteOnce bool   `json:"write_once"`           // a unit is programmed once between erases
+	WriteOnce *bool  `json:"write_once,omitempty"` // a unit is programmed once between erases
 	Note      string `json:"note,omitempty"`
 }
 

@@ -58,7 +58,7 @@ func nrf5SDK() Profile {
 		},
 		EveryBoot: "the SoftDevice and the application by their boot validation: none, CRC-32 (the application's default), SHA-256 or ECDSA",
 		Hardening: "none",
-		Geometry:  Geometry{Page: 4 << 10, WriteUnit: 4},
+		Geometry:  Geometry{Page: 4 << 10, WriteUnit: 4, WriteOnce: new(false)},
 	}
 	for i := range p.Steps {
 		s := &p.Steps[i]

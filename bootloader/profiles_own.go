@@ -12,7 +12,7 @@ func ownProfiles() []Profile {
 	for _, c := range Chips() {
 		p := Profile{
 			Name: c.Name, Title: c.Title,
-			Source:   Source{Project: "otapack", Version: "this one", Files: []string{"bootloader/verify.go", "manifest/verify.go", "manifest/decode.go", "formats/payload/encrypt/keywrap.go"}},
+			Source:   Source{Project: "otapack", Version: "this version", Files: []string{"bootloader/verify.go", "manifest/verify.go", "manifest/decode.go", "formats/payload/encrypt/keywrap.go"}},
 			Verifier: "bootloader",
 			Rollback: Rollback{
 				Of: "sequence number of the manifest", Rule: "not below the stored floor",
@@ -31,7 +31,7 @@ func ownProfiles() []Profile {
 			},
 			EveryBoot: "the same steps over the bank, less ciphertext and unwrap: it holds the image in the clear",
 			Hardening: "the verdict needs the results of three steps at once: signed manifest, payload hash, image looked at; fault hardening on the chip is the port's",
-			Geometry:  Geometry{Page: c.Page, WriteUnit: c.WriteUnit, WriteOnce: c.WriteOnce},
+			Geometry:  Geometry{Page: c.Page, WriteUnit: c.WriteUnit, WriteOnce: &c.WriteOnce},
 		}
 		if len(c.Banks) == 1 {
 			p.Trial.Revert = "there is no other bank: stays and waits to be fed"

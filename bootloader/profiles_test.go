@@ -33,6 +33,9 @@ func TestProfiles(t *testing.T) {
 		if (p.Trial.Attempts > 0) != (p.Trial.Marker != "") {
 			t.Errorf("%s: %d attempts, marked by %q", p.Name, p.Trial.Attempts, p.Trial.Marker)
 		}
+		if (p.Geometry.Page > 0) != (p.Geometry.WriteOnce != nil) {
+			t.Errorf("%s: geometry is %+v", p.Name, p.Geometry)
+		}
 		if p.Geometry.Page%max(p.Geometry.WriteUnit, 1) != 0 {
 			t.Errorf("%s: pages of %d bytes in units of %d", p.Name, p.Geometry.Page, p.Geometry.WriteUnit)
 		}

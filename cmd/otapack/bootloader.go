@@ -204,7 +204,7 @@ func geometryText(g bootloader.Geometry) string {
 		return g.Note
 	}
 	text := fmt.Sprintf("pages of %d bytes, written in units of %d", g.Page, g.WriteUnit)
-	if g.WriteOnce {
+	if g.WriteOnce != nil && *g.WriteOnce {
 		text += ", each once between erases"
 	}
 	return text
