@@ -8,7 +8,7 @@ BENCHTIME ?= 1s
 PACKAGES  ?= ./...
 PREFIX    ?= /usr/local
 
-.PHONY: build demo test modules lint interop bench fuzz docs vectors man install clean help
+.PHONY: build demo test modules lint interop consttime bench fuzz docs vectors man install clean help
 
 ## build: bin/otapack
 build:
@@ -48,6 +48,14 @@ lint:
 interop: build
 	@scripts/deps interop
 	@scripts/interop
+
+## consttime: what the verifiers do with secrets, under valgrind: no branch and no address may depend on them
+# Linux on amd64; elsewhere there is nothing to run. Go is built anew for the tag
+# the first time.
+consttime:
+	@scripts/deps consttime
+	$(GO) vet -tags valgrind ./internal/valgrind ./bootloader
+	$(GO) test -tags valgrind -count=1 -exec 'valgrind -q --log-file=/dev/null' -run 'TestConstantTime$$' ./bootloader
 
 ## bench: benchmarks of every package and of whole processes (PACKAGES=./sign)
 bench:

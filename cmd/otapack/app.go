@@ -62,7 +62,7 @@ again before it is written.`,
 	root.AddCommand(
 		a.initCommand(), a.keyCommand(), a.hsmCommand(),
 		a.releaseCommand(), a.verifyCommand(), a.rehearseCommand(), a.inspectCommand(), a.transferCommand(), a.reachCommand(),
-		a.imageCommand(), a.provisionCommand(), a.vectorsCommand(), a.manCommand(), a.versionCommand(),
+		a.imageCommand(), a.provisionCommand(), a.bootloaderCommand(), a.vectorsCommand(), a.manCommand(), a.versionCommand(),
 	)
 	root.AddCommand(helpTopics()...)
 	root.InitDefaultCompletionCmd()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -103,16 +104,44 @@ func Verify(ctx context.Context, data []byte, target Target) (*Verified, Trace, 
 	if err := l.run(); err != nil {
 		return nil, l.trace, err
 	}
+	v, err := l.verified()
+	return v, l.trace, err
+}
+
+// verified asks once more for what the verdict rests on, and not for the steps
+// that have passed: what a step leaves behind is not there when its check failed.
+func (l *loader) verified() (*Verified, error) {
+	w, signature := &l.walk, l.target.Signature
+	hashed := w.hashValid || signature == Ed25519Pure
+	signed := w.decided != nil && w.failure == nil || signature == HashOnly
+	if l.file == nil || !hashed || !signed {
+		return nil, errors.New("mcuboot: the checks have passed, and hash or signature were not found to be right")
+	}
 	complete := !slices.ContainsFunc(l.trace, func(c Check) bool { return c.Status == NotRun })
-	return &Verified{l.file, l.hash, l.walk.decided, complete}, l.trace, nil
+	return &Verified{l.file, l.hash, w.decided, complete}, nil
+}
+
+// TraceWithout makes the same checks and ignores what one of them says, as a
+// fault in the loader would: the trace has it as not-run. It is for asking which
+// check stands alone, and gives no Verified. An error is the first other refusal,
+// or that the loader has nothing to go on with.
+func TraceWithout(ctx context.Context, data []byte, target Target, ignored Step) (Trace, error) {
+	if err := target.Check(); err != nil {
+		return nil, err
+	}
+	l := &loader{ctx: ctx, target: target, data: data, ignored: ignored}
+	defer l.wipe()
+	err := l.run()
+	return l.trace, err
 }
 
 // loader is one look at a slot.
 type loader struct {
-	ctx    context.Context
-	target Target
-	data   []byte
-	trace  Trace
+	ctx     context.Context
+	target  Target
+	data    []byte
+	trace   Trace
+	ignored Step // "" but in TraceWithout
 
 	header Header
 	key    []byte // content key, nil when the payload is read as it is
@@ -125,10 +154,18 @@ func (l *loader) wipe() { clear(l.key) }
 
 // step notes what a check found. Its error is a refusal or nothing.
 func (l *loader) step(s Step, status Status, detail string, err error) error {
+	if err != nil && s == l.ignored && verdict.Of(err) != "" {
+		status, detail, err = NotRun, err.Error(), nil
+	}
 	if err == nil {
 		l.trace = append(l.trace, Check{Step: s, Status: status, Detail: detail})
 		return nil
 	}
+	return l.stuck(s, err)
+}
+
+// stuck is step for errors after which there is nothing to go on with.
+func (l *loader) stuck(s Step, err error) error {
 	if reason := verdict.Of(err); reason != "" {
 		l.trace = append(l.trace, Check{s, Failed, reason, err.Error()})
 	}
@@ -165,7 +202,7 @@ func (l *loader) read(at, n uint64) ([]byte, error) {
 func (l *loader) readHeader() error {
 	b, err := l.read(0, MinHeader)
 	if err != nil {
-		return l.step(StepHeader, Passed, "", err)
+		return l.stuck(StepHeader, err)
 	}
 	l.header, _ = parseHeader(b)
 	return nil
@@ -343,14 +380,14 @@ func (l *loader) validate() error {
 	t := l.target
 	if t.Signature != Ed25519Pure {
 		if err := l.hashImage(); err != nil {
-			return l.step(StepHash, Passed, "", err)
+			return l.stuck(StepHash, err)
 		}
 	} else if err := l.checkPure(); err != nil {
-		return l.step(StepSignature, Passed, "", err)
+		return l.stuck(StepSignature, err)
 	}
 	it, err := l.begin(false)
 	if err != nil {
-		return l.step(StepTLVs, Passed, "", err)
+		return l.stuck(StepTLVs, err)
 	}
 	if limit, ok := t.MaxImage(); !ok {
 		err = l.step(StepSize, NotRun, "mode and size of the slot are not known", nil)
@@ -364,13 +401,15 @@ func (l *loader) validate() error {
 	for {
 		e, more, err := it.next()
 		if err != nil {
-			return l.step(StepTLVs, Passed, "", err)
+			return l.stuck(StepTLVs, err)
 		}
 		if !more {
 			break
 		}
 		if step, err := l.walk.visit(e); err != nil {
-			return l.step(step, Passed, "", err)
+			if err := l.step(step, Passed, "", err); err != nil {
+				return err
+			}
 		}
 	}
 	return l.conclude()

@@ -30,7 +30,7 @@ type layer struct {
 }
 
 // forTests lists the packages that tests of every layer may import.
-var forTests = []string{module + "/testvectors", module + "/testvectors/verdicts", module + "/internal/p11fault"}
+var forTests = []string{module + "/testvectors", module + "/testvectors/verdicts", module + "/internal/p11fault", module + "/internal/valgrind"}
 
 // layers has the rule of every package; the first row that matches counts.
 var layers = []layer{
@@ -63,6 +63,7 @@ var layers = []layer{
 	// Factory secrets are made by what the command hands in.
 	{pkg: "internal/provision", own: []string{"formats/payload/encrypt", "internal/atomicfile", "sign/verdict"}},
 	{pkg: "internal/p11fault"},
+	{pkg: "internal/valgrind"},
 	{pkg: "internal/config", modules: []string{"github.com/goccy/go-yaml"}},
 	{pkg: "internal/term", modules: []string{"golang.org/x/term"}},
 	// The pipeline is handed signers; it never opens a token and never asks.

@@ -1,0 +1,28 @@
+package bootloader
+
+import (
+	"github.com/otapack/otapack/formats/mcuboot"
+	"github.com/otapack/otapack/formats/nrfdfu"
+)
+
+// fromMCUboot gives a trace the steps of a profile.
+func fromMCUboot(trace mcuboot.Trace) Trace {
+	var all Trace
+	for _, c := range trace {
+		all = append(all, Check{Step(c.Step), Status(c.Status), c.Reason, c.Detail})
+	}
+	return all
+}
+
+// fromNRF gives a trace the steps of a profile, one trace for each image.
+func fromNRF(trace nrfdfu.Trace) []Trace {
+	var all []Trace
+	for _, c := range trace {
+		if c.Step == nrfdfu.StepReceive {
+			all = append(all, nil)
+		}
+		at := len(all) - 1
+		all[at] = append(all[at], Check{Step(c.Step), Status(c.Status), c.Reason, c.Detail})
+	}
+	return all
+}
