@@ -185,7 +185,7 @@ func TestFaults(t *testing.T) {
 		restagesNever:        {"interrupted transfer not begun again", verdict.RehearsalNotInstalled, healthy},
 	} {
 		t.Run(want.name, func(t *testing.T) {
-			r := brush(t, 2000, 1000)
+			r := brush(t, 1200, 600)
 			var o *Outcome
 			i := -1
 			for r.Seed = 1; i < 0 && r.Seed <= 20; r.Seed++ { // cells have to read the wrong way at the wrong time
@@ -417,10 +417,10 @@ func TestExhaustive(t *testing.T) {
 	if testing.Short() {
 		t.Skip("some seconds")
 	}
-	r := brush(t, 1000, 600)
+	r := brush(t, 300, 200)
 	r.Grain = 1
 	o := runAll(t, r, noFault)
-	if len(o.Failures) > 0 || o.Operations < (1000/4+600/8)*2 {
+	if len(o.Failures) > 0 || o.Operations < (300/4+200/8)*2 {
 		t.Errorf("%d operations, %+v", o.Operations, o.Failures)
 	}
 }
