@@ -66,6 +66,8 @@ func (e doctorError) Error() string {
 
 func (e doctorError) Unwrap() error { return e.first }
 
+func (e doctorError) addTo(f *failure) { f.Checks = e.checks }
+
 // report collects checks, and prints each as soon as it is known: the next one
 // may wait for a device or a person.
 type report struct {

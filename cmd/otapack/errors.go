@@ -74,13 +74,21 @@ type failure struct {
 	Vectors *vectorsRunResult `json:"vectors,omitempty"`
 }
 
+// findingError is the error of a verb that has found something out before it
+// failed, which --json shows too.
+type findingError interface {
+	error
+	addTo(f *failure)
+}
+
 // resultError carries what a verb found to the output.
 type resultError struct {
 	error
 	result any
 }
 
-func (e resultError) Unwrap() error { return e.error }
+func (e resultError) Unwrap() error    { return e.error }
+func (e resultError) addTo(f *failure) { f.Result = e.result }
 
 // reportError carries a verification report to the output.
 type reportError struct {
@@ -89,6 +97,12 @@ type reportError struct {
 }
 
 func (e reportError) Unwrap() error { return e.error }
+
+func (e reportError) addTo(f *failure) {
+	if e.report.ReleaseID != "" { // else nothing was found out
+		f.Report = e.report
+	}
+}
 
 // fail reports an error and returns the exit code.
 func (a *app) fail(err error) int {
@@ -99,29 +113,8 @@ func (a *app) fail(err error) int {
 		if p, ok := errors.AsType[*release.PolicyError](err); ok {
 			f.Findings = p.Findings
 		}
-		if r, ok := errors.AsType[reportError](err); ok && r.report.ReleaseID != "" { // else nothing was found out
-			f.Report = r.report
-		}
-		if k, ok := errors.AsType[keyCheckError](err); ok {
-			f.Keys = k.keys
-		}
-		if r, ok := errors.AsType[rotationError](err); ok {
-			f.Rotation = r.plan
-		}
-		if d, ok := errors.AsType[doctorError](err); ok {
-			f.Checks = d.checks
-		}
-		if r, ok := errors.AsType[resultError](err); ok {
-			f.Result = r.result
-		}
-		if v, ok := errors.AsType[imageVerifyError](err); ok {
-			f.Result = v.result
-		}
-		if r, ok := errors.AsType[rehearsalError](err); ok {
-			f.Rehearsal = r.rehearsed
-		}
-		if v, ok := errors.AsType[vectorsError](err); ok {
-			f.Vectors = &v.result
+		if e, ok := errors.AsType[findingError](err); ok {
+			e.addTo(&f)
 		}
 		if e := a.encode(f); e != nil {
 			fmt.Fprintf(a.stderr, "otapack: error: %v\n", e)

@@ -745,7 +745,8 @@ type imageVerifyError struct {
 	result imageVerifyResult
 }
 
-func (e imageVerifyError) Unwrap() error { return e.error }
+func (e imageVerifyError) Unwrap() error    { return e.error }
+func (e imageVerifyError) addTo(f *failure) { f.Result = e.result }
 
 // imageVerdict prints the checks and says how it ended.
 func (a *app) imageVerdict(path string, r imageVerifyResult, err error) error {

@@ -84,7 +84,8 @@ type keyCheckError struct {
 	keys []checkedKey
 }
 
-func (e keyCheckError) Unwrap() error { return e.error }
+func (e keyCheckError) Unwrap() error    { return e.error }
+func (e keyCheckError) addTo(f *failure) { f.Keys = e.keys }
 
 func (a *app) keyCheck(ctx context.Context, aliases []string, offline bool) error {
 	cfg, err := a.loadConfig()

@@ -46,7 +46,8 @@ type rotationError struct {
 	plan *release.Rotation
 }
 
-func (e rotationError) Unwrap() error { return e.error }
+func (e rotationError) Unwrap() error    { return e.error }
+func (e rotationError) addTo(f *failure) { f.Rotation = e.plan }
 
 func (a *app) keyRotate(oldAlias, newAlias string) error {
 	cfg, err := a.loadConfig()

@@ -156,7 +156,8 @@ type rehearsalError struct {
 	rehearsed *rehearsed
 }
 
-func (e rehearsalError) Unwrap() error { return e.error }
+func (e rehearsalError) Unwrap() error    { return e.error }
+func (e rehearsalError) addTo(f *failure) { f.Rehearsal = e.rehearsed }
 
 func (a *app) rehearse(ctx context.Context, path string, o rehearseOptions) error {
 	project, err := a.openProject()

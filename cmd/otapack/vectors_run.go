@@ -81,7 +81,8 @@ func (e vectorsError) Error() string {
 	return fmt.Sprintf("%s: %d of %d cases: %v", e.result.Program[0], len(e.result.Disagreed), e.result.Cases, errVectors)
 }
 
-func (e vectorsError) Unwrap() error { return errVectors }
+func (e vectorsError) Unwrap() error    { return errVectors }
+func (e vectorsError) addTo(f *failure) { f.Vectors = &e.result }
 
 func (a *app) vectorsRun(ctx context.Context, filter vectorsFilter, p vectors.Program, args []string) error {
 	switch {
