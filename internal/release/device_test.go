@@ -3,7 +3,9 @@ package release
 import (
 	"bytes"
 	"context"
+	"crypto/ecdh"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
@@ -20,6 +22,7 @@ import (
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/verdict"
+	"github.com/otapack/otapack/testvectors"
 )
 
 // vendorEdits make the radio's bootloader that of the nRF5 SDK and the motor's
@@ -325,6 +328,44 @@ func TestVendorConfig(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// A device key whose private half anybody can have is refused, in either place.
+func TestVendorPublishedRecipients(t *testing.T) {
+	published, err := testvectors.Read("mcuboot/keys/enc-x25519.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := mcuboot.ParseDeviceKey(published)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x25519 := publicPEM(t, key.Recipient().Public())
+	own, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newVendorWorkshop(t, "profile: st-oemirot", "profile: st-oemirot\n      encryption: ecies-x25519",
+		"{to: [keys/motor-device.pem]}", "{to: [keys/motor-device.pem], per-device: keys/devices}")
+	for _, tt := range []struct {
+		name         string
+		fleet, alone []byte
+		want         []string
+	}{
+		{"neither", publicPEM(t, own.PublicKey()), publicPEM(t, own.PublicKey()), nil},
+		{"fleet", x25519, publicPEM(t, own.PublicKey()), []string{"test-key keys/motor-device.pem"}},
+		{"one device", publicPEM(t, own.PublicKey()), x25519, []string{"test-key keys/devices/TB-000001.pem"}},
+	} {
+		w.write(t, "keys/motor-device.pem", tt.fleet)
+		w.write(t, "keys/devices/TB-000001.pem", tt.alone)
+		plan, err := w.open(t).Load(Options{Version: "1.4.2"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := lint(t, plan); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }
 

@@ -30,6 +30,14 @@ type mcubootFormat struct {
 	trust   []sign.PublicKey
 	device  mcuboot.DeviceKey // of a rehearsal
 	copies  []mcubootCopy
+
+	recipients []mcubootRecipient // all of them, for the lint
+}
+
+// mcubootRecipient is a device key and the file that it was read from.
+type mcubootRecipient struct {
+	file string
+	key  mcuboot.Recipient
 }
 
 // mcubootCopy is a device that gets a file of its own.
@@ -221,6 +229,7 @@ func (p *Project) mcubootRecipients(f *mcubootFormat, c config.Component) error 
 		if err != nil {
 			return mcuboot.Recipient{}, &InputError{file, err}
 		}
+		f.recipients = append(f.recipients, mcubootRecipient{file, to})
 		return to, nil
 	}
 	to, err := read(c.EncryptTo[0])
