@@ -313,10 +313,14 @@ func TestVendorConfig(t *testing.T) {
 		{"unknown profile", `motor.mcuboot.profile: mcuboot: profile "st-rot" (known: st-oemirot, zephyr-`, []string{"profile: st-oemirot", "profile: st-rot"}},
 		{"no slot size", "motor.mcuboot: needs a slot-size", []string{"      slot-size: 96KiB\n", ""}},
 		{"no profile", "motor.mcuboot: has no profile, so that signature and mode are needed", []string{"      profile: st-oemirot\n", ""}},
-		{"key of another type", "motor.mcuboot: mcuboot: target: key 0 is not for ecdsa-p384", []string{"profile: st-oemirot", "profile: st-oemirot\n      signature: ecdsa-p384"}},
+		{"key of another type", "motor.mcuboot.signing: the bootloader verifies ecdsa-p384, key fw-c is for esp256: name another key", []string{"profile: st-oemirot", "profile: st-oemirot\n      signature: ecdsa-p384"}},
 		{"encryption that is not built in", "motor.encrypt: the bootloader is built without encryption", []string{"profile: st-oemirot", "profile: zephyr-overwrite"}},
 		{"odd sectors", "motor.mcuboot: mcuboot: target: slots of", []string{"profile: st-oemirot", "profile: zephyr-swap-move", "sector-size: 2KiB", "sector-size: 5000", "    encrypt: {to: [keys/motor-device.pem]}\n", ""}},
 		{"unknown chip", `radio.nrfdfu.profile: nrfdfu: chip "nrf9160" (known: nrf52810,`, []string{"profile: nrf52840", "profile: nrf9160"}},
+		{"SDK before the chip", "radio.nrfdfu.sdk: Nordic nRF52833 is supported from SDK 16 on", []string{"profile: nrf52840\n      sdk: 17", "profile: nrf52833\n      sdk: 15"}},
+		{"unknown mode", `motor.mcuboot.mode: mcuboot: mode "swap" (known: swap-scratch, swap-move,`, []string{"profile: st-oemirot", "profile: st-oemirot\n      mode: swap"}},
+		{"unknown signature", `motor.mcuboot.signature: mcuboot: signature type "p256" (known: ecdsa-p256, ecdsa-p384,`, []string{"profile: st-oemirot", "profile: st-oemirot\n      signature: p256"}},
+		{"unknown encryption", `motor.mcuboot.encryption: mcuboot: encryption "rsa" (known: `, []string{"profile: st-oemirot", "profile: st-oemirot\n      encryption: rsa"}},
 		{"unknown SoftDevice", "radio.nrfdfu.sd-req: firmware id 0x1234 is of no SoftDevice", []string{"sd-req: [0x0100]", "sd-req: [0x1234]"}},
 		{"empty folder", "motor.encrypt.per-device: folder keys/none has no .pem file", []string{"{to: [keys/motor-device.pem]}", "{to: [keys/motor-device.pem], per-device: keys/none}"}},
 	} {
@@ -380,6 +384,25 @@ func TestVendorInputs(t *testing.T) {
 	_, err = Open(w.config(t))
 	if in, ok := errors.AsType[*InputError](err); !ok || in.Path != filepath.Join("keys/devices", "a.pem") || !errors.Is(err, mcuboot.ErrKey) {
 		t.Errorf("no key: %v", err)
+	}
+}
+
+// A key that this bootloader cannot verify with is a mistake in the file.
+func TestVendorKeyCurve(t *testing.T) {
+	other, err := sign.Throwaway(sign.ESP384)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for alias, says := range map[string]string{
+		"fw-b": "radio.nrfdfu.signing: the nRF5 bootloader verifies esp256, key fw-b is for esp384",
+		"fw-c": "motor.mcuboot.signing: the bootloader verifies ecdsa-p256, key fw-c is for esp384",
+	} {
+		w := newVendorWorkshop(t)
+		w.write(t, "keys/"+alias+".pem", other.Public().PEM())
+		_, err := Open(w.config(t))
+		if _, ok := errors.AsType[*config.Error](err); !ok || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: got %v", alias, err)
+		}
 	}
 }
 

@@ -82,8 +82,13 @@ func (p *Project) mcubootFormat(c config.Component) (*mcubootFormat, error) {
 		return nil, err
 	}
 	target := o.Target
-	for _, k := range f.trust {
-		target.Keys = append(target.Keys, mcuboot.NewKey(k))
+	for _, k := range slices.Concat(o.Keys, f.trust) {
+		key := mcuboot.NewKey(k)
+		if !key.Verifies(target.Signature) {
+			return nil, bad("signing", "the bootloader verifies %s, key %s is for %s: name another key, or say mcuboot.signature as the bootloader was built",
+				target.Signature, p.alias(k.ID()), k.Algorithm())
+		}
+		target.Keys = append(target.Keys, key)
 	}
 	if err := target.Check(); err != nil {
 		return nil, bad("", "%v", err)
