@@ -317,6 +317,8 @@ func TestVendorConfig(t *testing.T) {
 		{"encryption that is not built in", "motor.encrypt: the bootloader is built without encryption", []string{"profile: st-oemirot", "profile: zephyr-overwrite"}},
 		{"odd sectors", "motor.mcuboot: mcuboot: target: slots of", []string{"profile: st-oemirot", "profile: zephyr-swap-move", "sector-size: 2KiB", "sector-size: 5000", "    encrypt: {to: [keys/motor-device.pem]}\n", ""}},
 		{"unknown chip", `radio.nrfdfu.profile: nrfdfu: chip "nrf9160" (known: nrf52810,`, []string{"profile: nrf52840", "profile: nrf9160"}},
+		{"bootloader between pages", "radio.nrfdfu: nrfdfu: device: bootloader from 0xf8001 to", []string{"sdk: 17", "sdk: 17\n      bootloader-start: 0xf8001"}},
+		{"BLE without a SoftDevice", "radio.nrfdfu: nrfdfu: device: a BLE bootloader without a SoftDevice", []string{"sd-req: [0x0100]", "sd-req: [0]\n      ble: true"}},
 		{"SDK before the chip", "radio.nrfdfu.sdk: Nordic nRF52833 is supported from SDK 16 on", []string{"profile: nrf52840\n      sdk: 17", "profile: nrf52833\n      sdk: 15"}},
 		{"unknown mode", `motor.mcuboot.mode: mcuboot: mode "swap" (known: swap-scratch, swap-move,`, []string{"profile: st-oemirot", "profile: st-oemirot\n      mode: swap"}},
 		{"unknown signature", `motor.mcuboot.signature: mcuboot: signature type "p256" (known: ecdsa-p256, ecdsa-p384,`, []string{"profile: st-oemirot", "profile: st-oemirot\n      signature: p256"}},
@@ -384,6 +386,21 @@ func TestVendorInputs(t *testing.T) {
 	_, err = Open(w.config(t))
 	if in, ok := errors.AsType[*InputError](err); !ok || in.Path != filepath.Join("keys/devices", "a.pem") || !errors.Is(err, mcuboot.ErrKey) {
 		t.Errorf("no key: %v", err)
+	}
+}
+
+// How large a file may be is for its own bootloader to say, not for the chip
+// whose profile the component takes.
+func TestVendorLargeSlot(t *testing.T) {
+	w := newVendorWorkshop(t, "slot-size: 96KiB", "slot-size: 1MiB\n      padding: confirm", "    encrypt: {to: [keys/motor-device.pem]}\n", "")
+	_, data := w.release(t, "1.4.2")
+	if _, _, err := verifyBundle(t, w.open(t), data, VerifyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range openBundle(t, data).Components {
+		if file := payloadOf(t, c); c.Name == "motor" && len(file) != 1<<20 {
+			t.Errorf("%d bytes", len(file))
+		}
 	}
 }
 

@@ -68,6 +68,9 @@ func (p *Project) nrfdfuFormat(c config.Component) (*nrfdfuFormat, error) {
 	}
 	f.device.BLE = f.device.SoftDevice != nil
 	set(&f.device.BLE, n.BLE)
+	if err := f.device.Check(); err != nil {
+		return nil, p.cfg.Errorf(path, "%v", err)
+	}
 	for _, part := range []struct {
 		file string
 		to   **nrfdfu.Part
