@@ -323,6 +323,7 @@ var hints = map[string]string{
 	string(verdict.EncryptionMode):         "encrypt for the modes that swap or overwrite, and neither with a pure signature nor for the primary slot; otherwise leave encryption out",
 	string(verdict.EncryptionTLV):          "the device's key and mcuboot.encryption, or --encryption, have to be of one kind: P-256 for ecies-p256, X25519 for ecies-x25519",
 	string(verdict.DependencyImage):        "dependencies name other images of the same bootloader, counted from 0: image, or --image, says which one this is, images how many there are",
+	string(verdict.DFUBootSDBL):            "say crc or sha256 for the SoftDevice; where every bootloader in the field is of SDK 17, --sdk 17",
 	string(verdict.DFUCombination):         "make a package of each, and install them one after the other",
 	string(verdict.CounterMissing):         "say security-counter under mcuboot, for example \"sequence\", or --security-counter",
 	string(verdict.DFUVersionString):       "let fw-version follow the sequence number, or choose versions with two-digit parts",
