@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strings"
 
 	"github.com/otapack/otapack/sign/verdict"
 )
@@ -58,12 +59,14 @@ func (e Encryption) String() string {
 
 // ParseEncryption is the inverse of Encryption.String.
 func ParseEncryption(name string) (Encryption, error) {
+	var names []string
 	for e := NoEncryption; e <= ECIESX25519SHA512; e++ {
 		if e.String() == name {
 			return e, nil
 		}
+		names = append(names, e.String())
 	}
-	return 0, fmt.Errorf("mcuboot: encryption %q: %w", name, ErrTarget)
+	return 0, fmt.Errorf("mcuboot: encryption %q (known: %s): %w", name, strings.Join(names, ", "), ErrTarget)
 }
 
 // size returns the length of the TLV's value for AES keys of so many bytes: 113

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/otapack/otapack/sign"
 )
@@ -67,12 +68,14 @@ func (s SignatureType) String() string {
 
 // ParseSignatureType is the inverse of SignatureType.String.
 func ParseSignatureType(name string) (SignatureType, error) {
-	for s, p := range signatureTypes {
-		if p.name == name {
+	var names []string
+	for s := ECDSAP256; s <= HashOnly; s++ {
+		if s.String() == name {
 			return s, nil
 		}
+		names = append(names, s.String())
 	}
-	return 0, fmt.Errorf("mcuboot: signature type %q: %w", name, ErrTarget)
+	return 0, fmt.Errorf("mcuboot: signature type %q (known: %s): %w", name, strings.Join(names, ", "), ErrTarget)
 }
 
 // Key is a public key as a bootloader holds it. The zero value is none.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/otapack/otapack/sign/verdict"
 )
@@ -47,7 +48,7 @@ func ParseMode(name string) (Mode, error) {
 	if i := slices.Index(modeNames[:], name); i > 0 {
 		return Mode(i), nil
 	}
-	return 0, fmt.Errorf("mcuboot: mode %q: %w", name, ErrTarget)
+	return 0, fmt.Errorf("mcuboot: mode %q (known: %s): %w", name, strings.Join(modeNames[1:], ", "), ErrTarget)
 }
 
 // swaps reports whether the mode exchanges the slots sector by sector.

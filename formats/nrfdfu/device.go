@@ -53,9 +53,9 @@ type Layout struct {
 	AppDataArea uint32 // NRF_DFU_APP_DATA_AREA_SIZE: below the bootloader, kept for application data
 }
 
-// check refuses a state that no device can be in. Its errors are about what the
-// caller configured.
-func (d Device) check() error {
+// Check refuses a state that no device can be in. Its errors are about what the
+// caller configured, and wrap [ErrOptions].
+func (d Device) Check() error {
 	l := d.Layout
 	end := int64(l.Bootloader) - int64(l.AppDataArea)
 	switch {

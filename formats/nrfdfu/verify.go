@@ -135,7 +135,7 @@ var ErrNoKey = errors.New("no public key")
 // *[Refusal]. Other errors wrap ErrOptions or ErrNoKey and mean that the
 // verdict is not known.
 func Verify(p *Package, device Device) (*Verified, Trace, error) {
-	if err := device.check(); err != nil {
+	if err := device.Check(); err != nil {
 		return nil, nil, err
 	}
 	b := boot{device: device, verified: Verified{complete: true}}

@@ -10,7 +10,7 @@ import (
 // which check stands alone, and gives no Verified. An error is the first other
 // refusal, or that the bootloader has nothing to go on with.
 func TraceWithout(p *Package, device Device, ignored Step) (Trace, error) {
-	if err := device.check(); err != nil {
+	if err := device.Check(); err != nil {
 		return nil, err
 	}
 	if len(p.Images) == 0 {

@@ -19,7 +19,7 @@ func (d *decoder) mcuboot(v value) *MCUboot {
 		"encryption":        d.name(&m.Encryption),
 		"aes":               d.optional(&m.AESBits, 128, 256),
 		"save-enctlv":       d.flag(&m.SaveEncTLV),
-		"header-size":       d.optionalSize(&m.HeaderSize, 1, 1<<16-1),
+		"header-size":       d.optionalSize(&m.HeaderSize, 32, 1<<16-1),
 		"pad-header":        d.flag(&m.PadHeader),
 		"slot-size":         d.optionalSize(&m.SlotSize, 1, 1<<31-1),
 		"secondary-size":    d.optionalSize(&m.SecondarySize, 1, 1<<31-1),

@@ -93,7 +93,7 @@ func TestRefusedFormats(t *testing.T) {
 		{"signing: {sign: [d]}", "signing: {sign: [d, k]}", `components.b.nrfdfu.signing: an nRF5 bootloader holds one key: name one`},
 		{"pad-header: true", "pad-header: on", `components.a.mcuboot.pad-header: has to be true or false`},
 		{"slot-size: 448KiB", "slot-size: 448kB", `components.a.mcuboot.slot-size: "448kB" is not a size`},
-		{"header-size: 0x200", "header-size: 65536", `components.a.mcuboot.header-size: 65536 is out of range 1 to 65535`},
+		{"header-size: 0x200", "header-size: 65536", `components.a.mcuboot.header-size: 65536 is out of range 32 to 65535`},
 		{"security-counter: 0x10", "security-counter: auto", `components.a.mcuboot.security-counter: "auto" is neither a number nor one of sequence, version`},
 		{"security-counter: 0x10", "security-counter: 4294967296", `components.a.mcuboot.security-counter: 4294967296 is out of range 0 to 4294967295`},
 		{"{1: 2.0.0, 2: 1.1.0+7}", "{}", `components.a.mcuboot.dependencies: needs at least one entry`},

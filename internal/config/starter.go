@@ -55,7 +55,7 @@ components:
     # base: 0x1c000                               # raw binary only: address of its first byte
     # bank: {base: 0x1c000, size: 416KiB}         # instead of the chip's own
     # version: 1.0.0                              # instead of the version of the release
-    # encrypt: {to: [keys/app-device.pub.pem]}
+    # encrypt: {to: [keys/app-device.pub.pem]}    # with format mcuboot one key, and "per-device: FOLDER" for a file per device
     # signing: {sign: [fw-1], trust: [fw-1], threshold: 1}
     # requires: {peer: 1.0.0}                     # lowest version of another component
 

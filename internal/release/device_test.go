@@ -3,7 +3,9 @@ package release
 import (
 	"bytes"
 	"context"
+	"crypto/ecdh"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
@@ -20,6 +22,7 @@ import (
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/verdict"
+	"github.com/otapack/otapack/testvectors"
 )
 
 // vendorEdits make the radio's bootloader that of the nRF5 SDK and the motor's
@@ -310,10 +313,16 @@ func TestVendorConfig(t *testing.T) {
 		{"unknown profile", `motor.mcuboot.profile: mcuboot: profile "st-rot" (known: st-oemirot, zephyr-`, []string{"profile: st-oemirot", "profile: st-rot"}},
 		{"no slot size", "motor.mcuboot: needs a slot-size", []string{"      slot-size: 96KiB\n", ""}},
 		{"no profile", "motor.mcuboot: has no profile, so that signature and mode are needed", []string{"      profile: st-oemirot\n", ""}},
-		{"key of another type", "motor.mcuboot: mcuboot: target: key 0 is not for ecdsa-p384", []string{"profile: st-oemirot", "profile: st-oemirot\n      signature: ecdsa-p384"}},
+		{"key of another type", "motor.mcuboot.signing: the bootloader verifies ecdsa-p384, key fw-c is for esp256: name another key", []string{"profile: st-oemirot", "profile: st-oemirot\n      signature: ecdsa-p384"}},
 		{"encryption that is not built in", "motor.encrypt: the bootloader is built without encryption", []string{"profile: st-oemirot", "profile: zephyr-overwrite"}},
 		{"odd sectors", "motor.mcuboot: mcuboot: target: slots of", []string{"profile: st-oemirot", "profile: zephyr-swap-move", "sector-size: 2KiB", "sector-size: 5000", "    encrypt: {to: [keys/motor-device.pem]}\n", ""}},
 		{"unknown chip", `radio.nrfdfu.profile: nrfdfu: chip "nrf9160" (known: nrf52810,`, []string{"profile: nrf52840", "profile: nrf9160"}},
+		{"bootloader between pages", "radio.nrfdfu: nrfdfu: device: bootloader from 0xf8001 to", []string{"sdk: 17", "sdk: 17\n      bootloader-start: 0xf8001"}},
+		{"BLE without a SoftDevice", "radio.nrfdfu: nrfdfu: device: a BLE bootloader without a SoftDevice", []string{"sd-req: [0x0100]", "sd-req: [0]\n      ble: true"}},
+		{"SDK before the chip", "radio.nrfdfu.sdk: Nordic nRF52833 is supported from SDK 16 on", []string{"profile: nrf52840\n      sdk: 17", "profile: nrf52833\n      sdk: 15"}},
+		{"unknown mode", `motor.mcuboot.mode: mcuboot: mode "swap" (known: swap-scratch, swap-move,`, []string{"profile: st-oemirot", "profile: st-oemirot\n      mode: swap"}},
+		{"unknown signature", `motor.mcuboot.signature: mcuboot: signature type "p256" (known: ecdsa-p256, ecdsa-p384,`, []string{"profile: st-oemirot", "profile: st-oemirot\n      signature: p256"}},
+		{"unknown encryption", `motor.mcuboot.encryption: mcuboot: encryption "rsa" (known: `, []string{"profile: st-oemirot", "profile: st-oemirot\n      encryption: rsa"}},
 		{"unknown SoftDevice", "radio.nrfdfu.sd-req: firmware id 0x1234 is of no SoftDevice", []string{"sd-req: [0x0100]", "sd-req: [0x1234]"}},
 		{"empty folder", "motor.encrypt.per-device: folder keys/none has no .pem file", []string{"{to: [keys/motor-device.pem]}", "{to: [keys/motor-device.pem], per-device: keys/none}"}},
 	} {
@@ -328,6 +337,44 @@ func TestVendorConfig(t *testing.T) {
 	}
 }
 
+// A device key whose private half anybody can have is refused, in either place.
+func TestVendorPublishedRecipients(t *testing.T) {
+	published, err := testvectors.Read("mcuboot/keys/enc-x25519.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := mcuboot.ParseDeviceKey(published)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x25519 := publicPEM(t, key.Recipient().Public())
+	own, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newVendorWorkshop(t, "profile: st-oemirot", "profile: st-oemirot\n      encryption: ecies-x25519",
+		"{to: [keys/motor-device.pem]}", "{to: [keys/motor-device.pem], per-device: keys/devices}")
+	for _, tt := range []struct {
+		name         string
+		fleet, alone []byte
+		want         []string
+	}{
+		{"neither", publicPEM(t, own.PublicKey()), publicPEM(t, own.PublicKey()), nil},
+		{"fleet", x25519, publicPEM(t, own.PublicKey()), []string{"test-key keys/motor-device.pem"}},
+		{"one device", publicPEM(t, own.PublicKey()), x25519, []string{"test-key keys/devices/TB-000001.pem"}},
+	} {
+		w.write(t, "keys/motor-device.pem", tt.fleet)
+		w.write(t, "keys/devices/TB-000001.pem", tt.alone)
+		plan, err := w.open(t).Load(Options{Version: "1.4.2"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := lint(t, plan); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
 // A folder that is not there, a key that is none.
 func TestVendorInputs(t *testing.T) {
 	w := newVendorWorkshop(t, "{to: [keys/motor-device.pem]}", "{to: [keys/motor-device.pem], per-device: keys/devices}")
@@ -339,6 +386,40 @@ func TestVendorInputs(t *testing.T) {
 	_, err = Open(w.config(t))
 	if in, ok := errors.AsType[*InputError](err); !ok || in.Path != filepath.Join("keys/devices", "a.pem") || !errors.Is(err, mcuboot.ErrKey) {
 		t.Errorf("no key: %v", err)
+	}
+}
+
+// How large a file may be is for its own bootloader to say, not for the chip
+// whose profile the component takes.
+func TestVendorLargeSlot(t *testing.T) {
+	w := newVendorWorkshop(t, "slot-size: 96KiB", "slot-size: 1MiB\n      padding: confirm", "    encrypt: {to: [keys/motor-device.pem]}\n", "")
+	_, data := w.release(t, "1.4.2")
+	if _, _, err := verifyBundle(t, w.open(t), data, VerifyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range openBundle(t, data).Components {
+		if file := payloadOf(t, c); c.Name == "motor" && len(file) != 1<<20 {
+			t.Errorf("%d bytes", len(file))
+		}
+	}
+}
+
+// A key that this bootloader cannot verify with is a mistake in the file.
+func TestVendorKeyCurve(t *testing.T) {
+	other, err := sign.Throwaway(sign.ESP384)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for alias, says := range map[string]string{
+		"fw-b": "radio.nrfdfu.signing: the nRF5 bootloader verifies esp256, key fw-b is for esp384",
+		"fw-c": "motor.mcuboot.signing: the bootloader verifies ecdsa-p256, key fw-c is for esp384",
+	} {
+		w := newVendorWorkshop(t)
+		w.write(t, "keys/"+alias+".pem", other.Public().PEM())
+		_, err := Open(w.config(t))
+		if _, ok := errors.AsType[*config.Error](err); !ok || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: got %v", alias, err)
+		}
 	}
 }
 

@@ -30,6 +30,14 @@ type mcubootFormat struct {
 	trust   []sign.PublicKey
 	device  mcuboot.DeviceKey // of a rehearsal
 	copies  []mcubootCopy
+
+	recipients []mcubootRecipient // all of them, for the lint
+}
+
+// mcubootRecipient is a device key and the file that it was read from.
+type mcubootRecipient struct {
+	file string
+	key  mcuboot.Recipient
 }
 
 // mcubootCopy is a device that gets a file of its own.
@@ -74,8 +82,13 @@ func (p *Project) mcubootFormat(c config.Component) (*mcubootFormat, error) {
 		return nil, err
 	}
 	target := o.Target
-	for _, k := range f.trust {
-		target.Keys = append(target.Keys, mcuboot.NewKey(k))
+	for _, k := range slices.Concat(o.Keys, f.trust) {
+		key := mcuboot.NewKey(k)
+		if !key.Verifies(target.Signature) {
+			return nil, bad("signing", "the bootloader verifies %s, key %s is for %s: name another key, or say mcuboot.signature as the bootloader was built",
+				target.Signature, p.alias(k.ID()), k.Algorithm())
+		}
+		target.Keys = append(target.Keys, key)
 	}
 	if err := target.Check(); err != nil {
 		return nil, bad("", "%v", err)
@@ -221,6 +234,7 @@ func (p *Project) mcubootRecipients(f *mcubootFormat, c config.Component) error 
 		if err != nil {
 			return mcuboot.Recipient{}, &InputError{file, err}
 		}
+		f.recipients = append(f.recipients, mcubootRecipient{file, to})
 		return to, nil
 	}
 	to, err := read(c.EncryptTo[0])

@@ -33,8 +33,17 @@ func (p *Project) nrfdfuFormat(c config.Component) (*nrfdfuFormat, error) {
 	if err != nil {
 		return nil, p.cfg.Errorf(path+".profile", "%v", err)
 	}
-	f := &nrfdfuFormat{version: n.FWVersion, app: nrfdfu.Part{Name: c.Name}, trust: p.keys[n.Signing.Trust[0]]}
 	sdk := nrfdfu.SDK15 + nrfdfu.SDK(n.SDK-15) // config has checked the range
+	if sdk < profile.Oldest {
+		return nil, p.cfg.Errorf(path+".sdk", "%s is supported from SDK %d on", profile.Title, 15+int(profile.Oldest-nrfdfu.SDK15))
+	}
+	f := &nrfdfuFormat{version: n.FWVersion, app: nrfdfu.Part{Name: c.Name}, trust: p.keys[n.Signing.Trust[0]]}
+	for _, k := range []sign.PublicKey{p.keys[n.Signing.Sign[0]], f.trust} {
+		if k.Algorithm() != sign.ESP256 {
+			return nil, fmt.Errorf("%w: %w",
+				p.cfg.Errorf(path+".signing", "the nRF5 bootloader verifies %s, key %s is for %s", sign.ESP256, p.alias(k.ID()), k.Algorithm()), sign.ErrCurve)
+		}
+	}
 	f.options = nrfdfu.Options{
 		External: n.External, HWVersion: uint32(n.HWVersion), SDReq: words(n.SDReq), AppSDReq: words(n.SDID),
 		Key: p.keys[n.Signing.Sign[0]], SDK: sdk,
@@ -59,6 +68,9 @@ func (p *Project) nrfdfuFormat(c config.Component) (*nrfdfuFormat, error) {
 	}
 	f.device.BLE = f.device.SoftDevice != nil
 	set(&f.device.BLE, n.BLE)
+	if err := f.device.Check(); err != nil {
+		return nil, p.cfg.Errorf(path, "%v", err)
+	}
 	for _, part := range []struct {
 		file string
 		to   **nrfdfu.Part

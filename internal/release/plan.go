@@ -308,8 +308,15 @@ func (p *Plan) lintKeys(add report) {
 	}
 	for _, c := range p.project.components {
 		for i, r := range c.recipients {
-			if where := recipientPublishedIn(r); where != "" {
+			if where := recipientPublishedIn(r.Public); where != "" {
 				add(verdict.TestKey, c.EncryptTo[i], "its private half is published in %s", where)
+			}
+		}
+		if f, ok := c.device.(*mcubootFormat); ok {
+			for _, r := range f.recipients {
+				if where := recipientPublishedIn(r.key.Public()); where != "" {
+					add(verdict.TestKey, r.file, "its private half is published in %s", where)
+				}
 			}
 		}
 	}

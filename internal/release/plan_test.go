@@ -442,7 +442,7 @@ func TestPublishedKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := recipientPublishedIn(recipient); got != where {
+		if got := recipientPublishedIn(recipient.Public); got != where {
 			t.Errorf("%s as a recipient: got %q", where, got)
 		}
 	}
@@ -524,7 +524,7 @@ func TestVerdictKeys(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			look(name, recipientPublishedIn(recipient))
+			look(name, recipientPublishedIn(recipient.Public))
 		}
 	}
 	if looked < 100 {

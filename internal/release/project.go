@@ -151,7 +151,8 @@ func (p *Project) component(c config.Component) (component, error) {
 	}
 	if out.device != nil {
 		// The payload is a file that waits somewhere in flash for a bootloader
-		// that knows its own limits.
+		// that knows its own limits, and the MCU may be larger than its profile.
+		out.chip.Flash.Size = maxFirmwareFile
 		if out.chip, err = out.chip.WithBank(out.chip.Flash); err != nil {
 			return out, err
 		}

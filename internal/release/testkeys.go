@@ -1,10 +1,10 @@
 package release
 
 import (
+	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 
-	"github.com/otapack/otapack/formats/payload/encrypt"
 	"github.com/otapack/otapack/sign"
 )
 
@@ -20,6 +20,8 @@ var testKeys = map[string]string{
 	"sha256:e30466f6b8470c1f29070b17f1e2d3e94d445e3f608087fdc711e4382bb538b6": "MCUboot (root-ec-p256.pem)",
 	"sha256:6bcd1e16d80e5fe13a5307e6f1de8344c7e50e537d9962ce35ef6db5e642fae8": "MCUboot (root-ec-p384.pem)",
 	"sha256:3c23fc4e1d332a0c86e6a8bf6ecf26046d702302e135bf53fc04a009a33a78c5": "MCUboot (enc-ec256-priv.pem)",
+	"sha256:c1907fa4eac7fae3840a78902b6f0710b037e9968e5c6274a12a28790c7d4e3c": "MCUboot (root-ed25519.pem)",
+	"sha256:9a1dc1eb80199d8498f2a75dde0a7b75216e8302bf3a12bd04f153f48f3f24a0": "MCUboot (enc-x25519-priv.pem)",
 	"sha256:bb868a727f0ef75e890a6a52bccd1d936fb34438afd6f237e8af259865742446": "MCUboot (cypress-test-ec-p256.pem)",
 	"sha256:6dc968724fdedb71be7c8ad62540ea148996f96adb5c48e9cc3112c588f26d89": "MCUboot (testplan/mynewt/key_ec256.pem)",
 	"sha256:1c35c9ccb929906e7792eda384825b41be700c50760493eaf163135933e191aa": "MCUboot (testplan/mynewt/key_ec256_2.pem)",
@@ -35,16 +37,18 @@ var testKeys = map[string]string{
 	"sha256:b8a2463d255debed984dbbd08439d6861de3596286170dcec0e904c922ff2f65": "otapack (testvectors/mcuboot/keys/p384.pem)",
 	"sha256:0bb28a5c6cfedaeecfaeaa1c68ca019d442e4c02d6d191a2413d504f31d7952f": "otapack (testvectors/mcuboot/keys/ed25519.pem)",
 	"sha256:ce8d00ea1f765720b4eb25a9c056db3af07432478c5a53396a90c84945e0fff1": "otapack (testvectors/mcuboot/keys/enc-p256.pem)",
+	"sha256:b0b650cb73e920dd8df0dd6c394d466e969c46cd02057eb9c3551fa1bc37f348": "otapack (testvectors/mcuboot/keys/enc-x25519.pem)",
 }
 
 // publishedIn says where the private half of a key can be had, "" when it is
 // not known to be published.
 func publishedIn(id sign.KeyID) string { return testKeys[id.String()] }
 
-func recipientPublishedIn(r encrypt.Recipient) string {
-	spki, err := x509.MarshalPKIXPublicKey(r.Public)
+// recipientPublishedIn is publishedIn for the public half of a device's key.
+func recipientPublishedIn(public crypto.PublicKey) string {
+	spki, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
-		return "" // ParseRecipient has read it from the same form
+		return "" // it was read from the same form
 	}
 	return publishedIn(sha256.Sum256(spki))
 }
