@@ -107,6 +107,19 @@ func Chips() []Chip {
 	}
 }
 
+// Carried returns the profile of an MCU whose own bootloader is another one:
+// what passes a file on to it checks the manifest around the file, in the same
+// steps, and leaves flash to that bootloader. The file has at most limit bytes.
+func Carried(name string, limit uint32) Chip {
+	whole := Region{Size: limit}
+	return Chip{
+		Name: name, Title: "another bootloader's, behind a manifest",
+		Flash: whole, Page: 1, WriteUnit: 1, Banks: []Region{whole},
+		Algorithm: sign.ESP256, KeySlots: 4,
+		Steps: profileSteps,
+	}
+}
+
 // ChipByName returns a profile. The error lists the known names.
 func ChipByName(name string) (Chip, error) {
 	chips := Chips()

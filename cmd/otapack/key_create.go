@@ -15,11 +15,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/otapack/otapack/bootloader"
 	"github.com/otapack/otapack/hsm"
 	"github.com/otapack/otapack/internal/atomicfile"
 	"github.com/otapack/otapack/internal/ceremony"
 	"github.com/otapack/otapack/internal/config"
+	"github.com/otapack/otapack/internal/release"
 	"github.com/otapack/otapack/sign"
 )
 
@@ -262,7 +262,7 @@ func checkChips(cfg *config.Config, k plannedKey) error {
 			continue
 		}
 		path := "components." + c.Name + ".chip"
-		chip, err := bootloader.ChipByName(c.Chip)
+		chip, err := release.ChipOf(c)
 		if err != nil {
 			return cfg.Errorf(path, "%v", err)
 		}

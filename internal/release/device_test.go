@@ -404,6 +404,19 @@ func TestVendorLargeSlot(t *testing.T) {
 	}
 }
 
+// The profile of a vendor's bootloader is under its format; the chip is a name.
+func TestVendorChipName(t *testing.T) {
+	w := newVendorWorkshop(t, "chip: stm32l4", "chip: stm32h573", "chip: nrf52840", "chip: nrf52833")
+	record, _ := w.release(t, "1.4.2")
+	if got := record.Components[0].Chip + " " + record.Components[1].Chip; got != "nrf52833 stm32h573" {
+		t.Errorf("chips %s", got)
+	}
+	w.edit(t, "chip: nrf52833", "chip: NRF 52")
+	if _, err := config.Load(w.path("otapack.yaml")); err == nil || !strings.Contains(err.Error(), "is not a name") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A key that this bootloader cannot verify with is a mistake in the file.
 func TestVendorKeyCurve(t *testing.T) {
 	other, err := sign.Throwaway(sign.ESP384)

@@ -111,11 +111,20 @@ func (p *Project) index(name string) int {
 	return slices.IndexFunc(p.cfg.Components, func(c config.Component) bool { return c.Name == name })
 }
 
+// ChipOf returns the profile by which a component's manifest is checked. With a
+// vendor's bootloader the chip has any name: that bootloader knows its own limits.
+func ChipOf(c config.Component) (bootloader.Chip, error) {
+	if c.Format != config.FormatSUIT {
+		return bootloader.Carried(c.Chip, maxFirmwareFile), nil
+	}
+	return bootloader.ChipByName(c.Chip)
+}
+
 func (p *Project) component(c config.Component) (component, error) {
 	path := "components." + c.Name
 	out := component{Component: c, class: manifest.ClassID(p.vendor, c.Model, c.Revision)}
 	var err error
-	if out.chip, err = bootloader.ChipByName(c.Chip); err != nil {
+	if out.chip, err = ChipOf(c); err != nil {
 		return out, p.cfg.Errorf(path+".chip", "%v", err)
 	}
 	if c.Bank != nil {
@@ -150,13 +159,7 @@ func (p *Project) component(c config.Component) (component, error) {
 		return out, err
 	}
 	if out.device != nil {
-		// The payload is a file that waits somewhere in flash for a bootloader
-		// that knows its own limits, and the MCU may be larger than its profile.
-		out.chip.Flash.Size = maxFirmwareFile
-		if out.chip, err = out.chip.WithBank(out.chip.Flash); err != nil {
-			return out, err
-		}
-		c.EncryptTo = nil
+		c.EncryptTo = nil // it decrypts in its own way
 	}
 	for _, file := range c.EncryptTo {
 		data, err := p.read(file, maxKeyFile)
