@@ -265,7 +265,7 @@ func generatePair(c *crypto11.Context, spec KeySpec, firm firmness) (crypto11.Si
 	case hasCode(err, pkcs11.CKR_MECHANISM_INVALID):
 		return nil, missing(pkcs11.CKM_EC_KEY_PAIR_GEN, err)
 	case hasCode(err, pkcs11.CKR_SESSION_COUNT):
-		return nil, fmt.Errorf("%w: %w", ErrSessions, err)
+		return nil, fmt.Errorf("%w: making a key takes a second one beside that of the login: %w", ErrSessions, err)
 	}
 	return pair, err
 }
