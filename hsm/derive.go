@@ -490,8 +490,10 @@ func (s *session) generateToken(ctx context.Context, spec SecretKeySpec) (info S
 		return info, err
 	}
 	rw, err := s.p.OpenSession(s.conn.slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
-	if err != nil {
-		return info, call("C_OpenSession", err)
+	if err := call("C_OpenSession", err); hasCode(err, pkcs11.CKR_SESSION_COUNT) {
+		return info, fmt.Errorf("%w: making a key takes a second one beside that of the login: %w", ErrSessions, err)
+	} else if err != nil {
+		return info, err
 	}
 	defer func() { err = errors.Join(err, call("C_CloseSession", s.p.CloseSession(rw))) }()
 	template := []*pkcs11.Attribute{
@@ -514,12 +516,28 @@ func (s *session) generateToken(ctx context.Context, spec SecretKeySpec) (info S
 		return info, call("C_GenerateKey", err)
 	}
 	if info, err = s.checkNew(ctx, handle, spec.Use); err == nil {
+		err = s.checkSecretAlone(ctx, spec)
+	}
+	if err == nil {
 		return info, nil
 	}
 	if undone := s.p.DestroyObject(rw, handle); undone != nil {
 		err = fmt.Errorf("%w; and it is still on the token: %w", err, call("C_DestroyObject", undone))
 	}
 	return info, err
+}
+
+// checkSecretAlone finds a key that another program has made under the same
+// label since that was looked for.
+func (s *session) checkSecretAlone(ctx context.Context, spec SecretKeySpec) error {
+	handles, err := s.find(ctx, secretTemplate(spec.Label, nil))
+	switch {
+	case err != nil:
+		return err
+	case len(handles) > 1:
+		return errMeanwhile
+	}
+	return nil
 }
 
 // checkNew does not take the token's word: it reads the attributes back and

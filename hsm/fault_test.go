@@ -681,6 +681,75 @@ func TestMissingMechanism(t *testing.T) {
 	}
 }
 
+// A slot that does not answer for a moment, as while another program changes its
+// token, is no second token.
+func TestGenerateInSilentSlot(t *testing.T) {
+	f := newFaulty(t)
+	for plan, want := range map[string]error{
+		"C_GetTokenInfo@3+=0x5":  CallError{"C_GetTokenInfo", pkcs11.CKR_GENERAL_ERROR},
+		"C_GetTokenInfo@3+=0xe0": ErrTokenNotFound,
+	} {
+		token, err := f.open(t, plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = token.Generate(t.Context(), KeySpec{Label: "new", Algorithm: sign.ESP256})
+		if !errors.Is(err, want) || errors.Is(err, ErrTokenAmbiguous) {
+			t.Errorf("%s: %v, want %v", plan, err, want)
+		}
+		_ = token.Close()
+	}
+}
+
+// Of those who make a secret key of one name at once, at most one keeps it.
+func TestGenerateSecretKeyMeanwhile(t *testing.T) {
+	f := newFaulty(t)
+	token, err := f.open(t, "C_GenerateKey~300000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var errs [3]error
+	for i := range errs {
+		wg.Go(func() {
+			_, errs[i] = token.GenerateSecretKey(t.Context(), SecretKeySpec{Label: "master", Use: Derivation})
+		})
+	}
+	wg.Wait()
+	made := 0
+	for _, err := range errs {
+		if err == nil {
+			made++
+		} else if !errors.Is(err, ErrKeyExists) {
+			t.Error(err)
+		}
+	}
+	err = token.do(t.Context(), func(s *session) error {
+		handles, err := s.find(t.Context(), secretTemplate("master", nil))
+		if len(handles) != made || made > 1 {
+			t.Errorf("%d keys, %d of them kept", len(handles), made)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if n := p11fault.Calls(t, "C_GenerateKey"); n < 2 {
+		t.Errorf("%d key was made, the others came too late", n)
+	}
+}
+
+func TestGenerateSecretKeyInOneSession(t *testing.T) {
+	f := newFaulty(t)
+	token, err := f.open(t, "sessions=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := token.GenerateSecretKey(t.Context(), SecretKeySpec{Label: "master", Use: Derivation}); !errors.Is(err, ErrSessions) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Close while a key is generated: both wait for locks that the other needs.
 func TestCloseDuringGenerate(t *testing.T) {
 	f := newFaulty(t)

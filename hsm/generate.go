@@ -3,6 +3,8 @@
 package hsm
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -17,6 +19,10 @@ import (
 // any part of a release could be: all of those are CBOR arrays.
 const trialMessage = "otapack trial signature: it authorises nothing"
 
+// errMeanwhile is a label that was free until the key was made. The new key is
+// deleted, and the other one is left alone.
+var errMeanwhile = fmt.Errorf("%w: another key got its label meanwhile", ErrKeyExists)
+
 const (
 	defaultIDLength = 8
 	maxIDLength     = 64
@@ -27,8 +33,8 @@ const (
 // other keys, and cannot be extracted. Before it returns, the attributes are read back and a
 // signature is tried; a key that fails is deleted and the error wraps
 // ErrKeyUnfit. A label or id that a key of the token has already wraps
-// ErrKeyExists. (Tokens do not enforce this: two operators at once can still
-// make two keys of one name, which then wraps ErrKeyAmbiguous.)
+// ErrKeyExists. Tokens do not enforce this, so the label is looked for once more
+// afterwards: of two operators at once at most one keeps a key.
 //
 // It needs a read-write session. The module is initialised anew for it, so the
 // sessions of all Tokens of this module end; they reopen when used next.
@@ -64,10 +70,13 @@ func (t *Token) Generate(ctx context.Context, spec KeySpec) (KeyInfo, error) {
 	}
 	var keys []KeyInfo
 	err = t.do(ctx, func(s *session) (err error) {
-		keys, err = s.keys(ctx, spec.Label, nil)
-		switch {
-		case err != nil:
+		if keys, err = s.keys(ctx, spec.Label, nil); err != nil {
 			return err
+		}
+		if len(keys) > 1 { // made after ours, and about to be deleted by whoever did
+			keys = slices.DeleteFunc(keys, func(k KeyInfo) bool { return !bytes.Equal(k.ID, spec.ID) })
+		}
+		switch {
 		case len(keys) > 1:
 			return fmt.Errorf("new key %s: %w: another key got its label meanwhile", spec.uri(), ErrKeyAmbiguous)
 		case len(keys) == 0 || keys[0].Public.IsZero():
@@ -114,17 +123,16 @@ func (s *session) checkUnused(ctx context.Context, spec KeySpec) error {
 // forCrypto11 returns how crypto11 can select this token. It takes the first
 // token of a serial or a label and tells nobody, so that either must be unique.
 func (s *session) forCrypto11() (slotToken, error) {
-	all, _, err := tokens(s.p)
+	all, broken, err := tokens(s.p)
 	if err != nil {
 		return slotToken{}, err
 	}
-	var self slotToken
-	serials, labels := 0, 0
-	for _, o := range all {
-		if o.slot == s.conn.slot {
-			self = o
-		}
+	i := slices.IndexFunc(all, func(o slotToken) bool { return o.slot == s.conn.slot })
+	if i < 0 { // it may not answer while another program changes it
+		return slotToken{}, cmp.Or(broken, ErrTokenNotFound)
 	}
+	self := all[i]
+	serials, labels := 0, 0
 	for _, o := range all {
 		if o.serial == self.serial {
 			serials++
@@ -235,7 +243,7 @@ func (t *Token) generate(ctx context.Context, self slotToken, spec KeySpec) erro
 	if err != nil {
 		return fmt.Errorf("new key %s: %w", spec.uri(), err)
 	}
-	if err := keepIfFit(ctx, c, pair, spec.Algorithm); err != nil {
+	if err := keepIfFit(ctx, c, pair, spec); err != nil {
 		return fmt.Errorf("new key %s: %w", spec.uri(), err)
 	}
 	return nil
@@ -272,10 +280,13 @@ func generatePair(c *crypto11.Context, spec KeySpec, firm firmness) (crypto11.Si
 
 // keepIfFit does not take the token's word: it reads the attributes back and
 // tries the key, and deletes it when something is amiss.
-func keepIfFit(ctx context.Context, c *crypto11.Context, pair crypto11.Signer, a sign.Algorithm) error {
+func keepIfFit(ctx context.Context, c *crypto11.Context, pair crypto11.Signer, spec KeySpec) error {
 	err := checkAttributes(c, pair)
 	if err == nil {
-		err = trySigning(ctx, pair, a)
+		err = trySigning(ctx, pair, spec.Algorithm)
+	}
+	if err == nil {
+		err = checkAlone(c, spec)
 	}
 	if err == nil {
 		return nil
@@ -300,6 +311,19 @@ func checkAttributes(c *crypto11.Context, pair crypto11.Signer) error {
 		if d.firm > wished && contradicted || d.firm == stated && state == Unknown {
 			return fmt.Errorf("%w: %s is %s", ErrKeyUnfit, d.name, state)
 		}
+	}
+	return nil
+}
+
+// checkAlone finds a key that another program has made under the same label
+// since that was looked for.
+func checkAlone(c *crypto11.Context, spec KeySpec) error {
+	pairs, err := c.FindKeyPairs(nil, []byte(spec.Label))
+	switch {
+	case err != nil:
+		return call("C_FindObjects", err)
+	case len(pairs) > 1:
+		return errMeanwhile
 	}
 	return nil
 }

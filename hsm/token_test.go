@@ -714,12 +714,12 @@ func TestGeneratedKeyThatIsUnfit(t *testing.T) {
 			t.Errorf("%s: %v", d.name, err)
 			continue
 		}
-		err = keepIfFit(t.Context(), c, pair, sign.ESP256)
+		err = keepIfFit(t.Context(), c, pair, KeySpec{Label: d.name, Algorithm: sign.ESP256})
 		if d.firm == wished || d.attribute == pkcs11.CKA_ALWAYS_SENSITIVE || d.attribute == pkcs11.CKA_NEVER_EXTRACTABLE {
 			if err != nil {
 				t.Errorf("%s: %v", d.name, err)
 			}
-			if err := keepIfFit(t.Context(), c, pair, sign.ESP384); !errors.Is(err, ErrKeyUnfit) {
+			if err := keepIfFit(t.Context(), c, pair, KeySpec{Label: d.name, Algorithm: sign.ESP384}); !errors.Is(err, ErrKeyUnfit) {
 				t.Errorf("wrong curve: %v", err)
 			}
 		} else if !errors.Is(err, ErrKeyUnfit) || !strings.Contains(err.Error(), d.name) {
@@ -727,6 +727,36 @@ func TestGeneratedKeyThatIsUnfit(t *testing.T) {
 		}
 		if left, err := c.FindPrivateKeys(nil, []byte(d.name)); err != nil || len(left) != 0 {
 			t.Errorf("%s: the key was not deleted: %v, %v", d.name, left, err)
+		}
+	}
+}
+
+// Of two operators who make a key of one name at once, the later one deletes
+// theirs, and only theirs.
+func TestGenerateMeanwhile(t *testing.T) {
+	useSoftHSM(t)
+	makeToken(t, "lab")
+	c, err := crypto11.Configure(&crypto11.Config{Path: modulePath(t), TokenLabel: "lab", Pin: userPIN, MaxSessions: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for name, ids := range map[string][2]byte{"two ids": {1, 2}, "one id": {3, 3}} {
+		var pairs [2]crypto11.Signer
+		for i := range pairs {
+			if pairs[i], err = generatePair(c, KeySpec{Label: name, ID: ids[i : i+1], Algorithm: sign.ESP256}, wished); err != nil {
+				t.Fatal(err)
+			}
+		}
+		spec := KeySpec{Label: name, Algorithm: sign.ESP256}
+		if err := keepIfFit(t.Context(), c, pairs[1], spec); !errors.Is(err, ErrKeyExists) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left, err := c.FindPrivateKeys(nil, []byte(name)); err != nil || len(left) != 1 {
+			t.Errorf("%s: %d keys are left, %v", name, len(left), err)
+		}
+		if err := keepIfFit(t.Context(), c, pairs[0], spec); err != nil {
+			t.Errorf("%s: the first one: %v", name, err)
 		}
 	}
 }
