@@ -3,7 +3,6 @@
 package hsm
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -74,7 +73,7 @@ func (t *Token) Generate(ctx context.Context, spec KeySpec) (KeyInfo, error) {
 			return err
 		}
 		if len(keys) > 1 { // made after ours, and about to be deleted by whoever did
-			keys = slices.DeleteFunc(keys, func(k KeyInfo) bool { return !bytes.Equal(k.ID, spec.ID) })
+			keys = slices.DeleteFunc(keys, func(k KeyInfo) bool { return string(k.ID) != string(spec.ID) })
 		}
 		switch {
 		case len(keys) > 1:
