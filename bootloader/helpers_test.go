@@ -2,13 +2,10 @@ package bootloader
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +17,7 @@ import (
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/cose"
 	"github.com/otapack/otapack/sign/verdict"
+	"github.com/otapack/otapack/testvectors"
 )
 
 // templates are the manifest templates that a parcel can have.
@@ -77,31 +75,9 @@ func identity(t testing.TB, key *ecdh.PrivateKey) encrypt.Identity {
 	return id
 }
 
-// stream is an endless source of bytes that depends on a name only.
-func stream(t testing.TB, name string) io.Reader {
-	t.Helper()
-	key := sha256.Sum256([]byte(name))
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cipher.StreamReader{S: cipher.NewCTR(block, make([]byte, aes.BlockSize)), R: zeros{}}
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
-}
-
 func testImage(t testing.TB, size int) []byte {
 	t.Helper()
-	image := make([]byte, size)
-	if _, err := io.ReadFull(stream(t, "image"), image); err != nil {
-		t.Fatal(err)
-	}
-	return image
+	return testvectors.Bytes("image", size)
 }
 
 func content(b []byte) manifest.Content {
@@ -165,7 +141,7 @@ func (p *parcel) encrypt(t testing.TB, keys ...*ecdh.PrivateKey) {
 		}
 		to = append(to, r)
 	}
-	sealer, err := encrypt.NewSealer(stream(t, "sealer"), to)
+	sealer, err := encrypt.NewSealer(testvectors.Stream("sealer"), to)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,6 @@ package bootloader
 import (
 	"bytes"
 	"crypto"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -249,13 +247,6 @@ func resigned(t testing.TB, envelope []byte, by sign.Signer, replacement []byte)
 	return slices.Concat(envelope[:at], auth, bytes.Replace(envelope[at+len(auth):], e[envelopeManifest], replacement, 1))
 }
 
-// goldenImage is one line of testvectors/mcuboot/golden.json.
-type goldenImage struct {
-	Name, Header, Payload, TLVs, SHA256 string
-	ContentKey                          string `json:"content_key"`
-	Erased                              byte
-}
-
 func digits(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(strings.TrimPrefix(s, "0x"))
@@ -272,28 +263,6 @@ func mcubootFile(t testing.TB, name string) []byte {
 		t.Fatal(err)
 	}
 	return data
-}
-
-// file puts the image together: the header, its padding, the firmware, the TLVs.
-func (g goldenImage) file(t testing.TB) []byte {
-	t.Helper()
-	header, body := digits(t, g.Header), mcubootFile(t, "app.bin")
-	if g.Payload == "odd" {
-		body = append(body, 0x11, 0x22, 0x33)
-	}
-	body = append(body, make([]byte, int(header[12])|int(header[13])<<8-len(body))...)
-	if g.ContentKey != "" {
-		block, err := aes.NewCipher(digits(t, g.ContentKey))
-		if err != nil {
-			t.Fatal(err)
-		}
-		cipher.NewCTR(block, make([]byte, aes.BlockSize)).XORKeyStream(body, body)
-	}
-	file := slices.Concat(header, bytes.Repeat([]byte{g.Erased}, int(header[8])|int(header[9])<<8-len(header)), body, digits(t, g.TLVs))
-	if sum := sha256.Sum256(file); hex.EncodeToString(sum[:]) != g.SHA256 {
-		t.Fatalf("%s: put together wrong", g.Name)
-	}
-	return file
 }
 
 func mcubootKey(t testing.TB, name string) mcuboot.Key {
@@ -313,18 +282,12 @@ func mcubootKey(t testing.TB, name string) mcuboot.Key {
 // The MCUboot profiles against their verifier: golden images, their published
 // changes, and every bit of header and TLV areas flipped.
 func TestMCUbootProfilesFollow(t *testing.T) {
-	var goldens []goldenImage
-	if err := testvectors.JSON("mcuboot/golden.json", &goldens); err != nil {
+	goldens, err := testvectors.MCUbootImages()
+	if err != nil {
 		t.Fatal(err)
 	}
-	var changes []struct {
-		Base, Why string
-		Ops       []struct {
-			Op, Val  string
-			Off, Len int
-		}
-	}
-	if err := testvectors.JSON("mcuboot/negatives.json", &changes); err != nil {
+	changes, err := testvectors.MCUbootMutations()
+	if err != nil {
 		t.Fatal(err)
 	}
 	device, err := mcuboot.ParseDeviceKey(mcubootFile(t, "keys/enc-p256.pem"))
@@ -357,7 +320,11 @@ func TestMCUbootProfilesFollow(t *testing.T) {
 			if change == nil {
 				continue
 			}
-			target, file := base, g.file(t)
+			file, err := g.File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			target := base
 			change(&target)
 			try := func(what string, file []byte, target mcuboot.Target) {
 				_, trace, err := mcuboot.Verify(t.Context(), file, target)
@@ -372,20 +339,9 @@ func TestMCUbootProfilesFollow(t *testing.T) {
 				if c.Base != g.Name {
 					continue
 				}
-				b := bytes.Clone(file)
-				for _, op := range c.Ops {
-					switch val := digits(t, op.Val); op.Op {
-					case "xor":
-						b[op.Off] ^= val[0]
-					case "set":
-						copy(b[op.Off:], val)
-					case "cut":
-						b = slices.Delete(b, op.Off, op.Off+op.Len)
-					case "insert":
-						b = slices.Insert(b, op.Off, val...)
-					case "truncate":
-						b = b[:op.Len]
-					}
+				b, err := c.Apply(file)
+				if err != nil {
+					t.Fatal(err)
 				}
 				try(c.Why, b, target)
 			}

@@ -19,6 +19,7 @@ import (
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/cose"
 	"github.com/otapack/otapack/sign/verdict"
+	"github.com/otapack/otapack/testvectors"
 )
 
 // each runs a test for every template on every chip.
@@ -224,7 +225,7 @@ func otherKey(t *testing.T) []cose.Recipient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealer, err := encrypt.NewSealer(stream(t, "other"), []encrypt.Recipient{to})
+	sealer, err := encrypt.NewSealer(testvectors.Stream("other"), []encrypt.Recipient{to})
 	if err != nil {
 		t.Fatal(err)
 	}

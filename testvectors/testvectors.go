@@ -14,10 +14,14 @@ package testvectors
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 )
 
@@ -75,4 +79,31 @@ func JSON(name string, v any) error {
 		return fmt.Errorf("testvectors: %s: %w", name, err)
 	}
 	return nil
+}
+
+// Stream returns an endless source of bytes that depend on a name only: firmware
+// that nobody has to store, randomness that comes out the same each time.
+func Stream(name string) io.Reader {
+	key := sha256.Sum256([]byte(name))
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		panic(err)
+	}
+	return cipher.StreamReader{S: cipher.NewCTR(block, make([]byte, aes.BlockSize)), R: zeros{}}
+}
+
+// Bytes returns the first bytes of a Stream.
+func Bytes(name string, size int) []byte {
+	b := make([]byte, size)
+	if _, err := io.ReadFull(Stream(name), b); err != nil {
+		panic(err)
+	}
+	return b
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }

@@ -1,6 +1,7 @@
 package testvectors_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -100,5 +101,53 @@ func TestCases(t *testing.T) {
 	}
 	if len(names) != 7 || names[0] != "suit/libcsuit/suit_manifest_exp0.suit" {
 		t.Errorf("got %q, want seven envelopes, exp0 first", names)
+	}
+}
+
+func TestStream(t *testing.T) {
+	a, again, b := testvectors.Bytes("a", 100), testvectors.Bytes("a", 200)[:100], testvectors.Bytes("b", 100)
+	if !bytes.Equal(a, again) || bytes.Equal(a, b) || bytes.Equal(a[:50], a[50:]) {
+		t.Errorf("%x\n%x\n%x", a, again, b)
+	}
+}
+
+func TestMCUboot(t *testing.T) {
+	images, err := testvectors.MCUbootImages()
+	if err != nil || len(images) != 31 {
+		t.Fatalf("%d images, %v", len(images), err)
+	}
+	files := map[string][]byte{}
+	for _, g := range images {
+		if files[g.Name], err = g.File(); err != nil {
+			t.Error(err)
+		}
+	}
+	g := images[0]
+	g.TLVs = ""
+	if _, err := g.File(); err == nil {
+		t.Error("an image without its TLVs is imgtool's")
+	}
+	mutations, err := testvectors.MCUbootMutations()
+	if err != nil || len(mutations) != 121 {
+		t.Fatalf("%d mutations, %v", len(mutations), err)
+	}
+	for _, m := range mutations {
+		file := files[m.Base]
+		before := bytes.Clone(file)
+		changed, err := m.Apply(file)
+		if err != nil {
+			t.Error(err)
+		}
+		if !bytes.Equal(file, before) {
+			t.Errorf("%s, %s: changes what it was given", m.Base, m.Why)
+		}
+		if bytes.Equal(file, changed) {
+			t.Logf("%s, %s: changes nothing", m.Base, m.Why)
+		}
+	}
+	m := mutations[0]
+	m.Ops[0].Op = "rot13"
+	if _, err := m.Apply(files[m.Base]); err == nil {
+		t.Error("an unknown operation passes")
 	}
 }

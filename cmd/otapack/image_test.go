@@ -4,12 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/ecdh"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -30,77 +26,15 @@ import (
 	"github.com/otapack/otapack/testvectors"
 )
 
-// goldenImage is one output of imgtool as testvectors/mcuboot has it, taken apart.
-type goldenImage struct {
-	Name, Command, Bootutil, Header, Payload, TLVs, End, SHA256 string
-	ContentKey                                                  string `json:"content_key"`
-	Size                                                        int
-	Erased, Fill                                                byte
-	HexBase                                                     *uint32 `json:"hex_base"`
-}
-
-func goldenImages() ([]goldenImage, error) {
-	var all []goldenImage
-	err := testvectors.JSON("mcuboot/golden.json", &all)
-	return all, err
-}
-
-// goldenInput is the firmware that a golden image was made of.
-func goldenInput(name string) ([]byte, error) {
-	app, err := testvectors.Read("mcuboot/app.bin")
-	if err != nil {
-		return nil, err
-	}
-	switch name {
-	case "odd":
-		return append(app, 0x11, 0x22, 0x33), nil
-	case "gap":
-		return slices.Concat(app[:0x3000], bytes.Repeat([]byte{0xff}, 0x123), app[0x3000:0x5000]), nil
-	}
-	return app, nil
-}
-
-// file puts imgtool's output together again.
-func (g goldenImage) file() ([]byte, error) {
-	part := func(digits string) []byte {
-		b, err := hex.DecodeString(digits)
-		if err != nil {
-			return nil // the sum below will not be right
-		}
-		return b
-	}
-	header := part(g.Header)
-	body, err := goldenInput(g.Payload)
-	if err != nil || len(header) < 32 {
-		return nil, errors.Join(err, fmt.Errorf("%s: header of %d bytes", g.Name, len(header)))
-	}
-	body = append(body, make([]byte, int(header[12])|int(header[13])<<8-len(body))...)
-	if key := part(g.ContentKey); len(key) > 0 {
-		block, err := aes.NewCipher(key)
-		if err != nil {
-			return nil, err
-		}
-		cipher.NewCTR(block, make([]byte, aes.BlockSize)).XORKeyStream(body, body)
-	}
-	b := slices.Concat(header, bytes.Repeat([]byte{g.Erased}, int(header[8])|int(header[9])<<8-32), body, part(g.TLVs))
-	if end := part(g.End); len(end) > 0 {
-		b = slices.Concat(b, bytes.Repeat([]byte{g.Fill}, g.Size-len(b)-len(end)), end)
-	}
-	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != g.SHA256 {
-		return nil, fmt.Errorf("%s: SHA-256 %x, which is not imgtool's", g.Name, sum)
-	}
-	return b, nil
-}
-
-// goldenFile is one of them by name.
+// goldenFile is an output of imgtool by its name.
 func goldenFile(name string) ([]byte, error) {
-	all, err := goldenImages()
+	all, err := testvectors.MCUbootImages()
 	if err != nil {
 		return nil, err
 	}
 	for _, g := range all {
 		if g.Name == name {
-			return g.file()
+			return g.File()
 		}
 	}
 	return nil, fmt.Errorf("no golden image %s", name)
@@ -163,9 +97,9 @@ func imageFolder(t *testing.T) {
 		}
 		return b.Bytes()
 	}
-	app, err := goldenInput("app")
+	app, err := testvectors.MCUbootPayload("app")
 	put("app.bin", app, err)
-	odd, err := goldenInput("odd")
+	odd, err := testvectors.MCUbootPayload("odd")
 	put("app_odd.bin", odd, err)
 	put("app_hdr.bin", append(make([]byte, 0x200), app...), nil)
 	put("app.hex", hexFile(formats.Segment{Addr: 0x08010200, Data: app}), nil)
@@ -228,7 +162,7 @@ func fromImgtool(command string) []string {
 // TestImageSignIsImgtool gives otapack imgtool's command lines.
 func TestImageSignIsImgtool(t *testing.T) {
 	imageFolder(t)
-	all, err := goldenImages()
+	all, err := testvectors.MCUbootImages()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +181,7 @@ func TestImageSignIsImgtool(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, err := g.file()
+			want, err := g.File()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -266,7 +200,7 @@ func TestImageSignIsImgtool(t *testing.T) {
 }
 
 // sameImage compares all but what a key, or chance, is in.
-func sameImage(t *testing.T, g goldenImage, got, want []byte) {
+func sameImage(t *testing.T, g testvectors.MCUbootImage, got, want []byte) {
 	t.Helper()
 	if strings.Contains(g.Command, "-E") {
 		name := "keys/enc-p256.pem"
@@ -320,62 +254,21 @@ func sameImage(t *testing.T, g goldenImage, got, want []byte) {
 	}
 }
 
-// imageMutation is a change of a golden image and bootutil's verdict.
-type imageMutation struct {
-	Base, Why  string
-	VerifyKey  string `json:"verify_key"`
-	DecryptKey string `json:"decrypt_key"`
-	Bootutil   string
-	Ops        []struct {
-		Op, Val  string
-		Off, Len int
-	}
-}
-
-// file is the changed image.
-func (m imageMutation) file() ([]byte, error) {
-	b, err := goldenFile(m.Base)
-	if err != nil {
-		return nil, err
-	}
-	for _, op := range m.Ops {
-		val, err := hex.DecodeString(strings.TrimPrefix(op.Val, "0x"))
-		if err != nil {
-			return nil, err
-		}
-		switch op.Op {
-		case "xor":
-			b[op.Off] ^= val[0]
-		case "set":
-			copy(b[op.Off:], val)
-		case "cut":
-			b = slices.Delete(b, op.Off, op.Off+op.Len)
-		case "insert":
-			b = slices.Insert(b, op.Off, val...)
-		case "truncate":
-			b = b[:op.Len]
-		default:
-			return nil, fmt.Errorf("unknown operation %q", op.Op)
-		}
-	}
-	return b, nil
-}
-
 // TestImageVerifyIsBootutil has image verify judge imgtool's images and damaged
 // ones: the exit code is bootutil's verdict, and a refusal has a reason, the same
 // in the error and in the last of the checks.
 func TestImageVerifyIsBootutil(t *testing.T) {
 	imageFolder(t)
-	all, err := goldenImages()
+	all, err := testvectors.MCUbootImages()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var mutations []imageMutation
-	if err := testvectors.JSON("mcuboot/negatives.json", &mutations); err != nil {
+	mutations, err := testvectors.MCUbootMutations()
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, g := range all {
-		m := imageMutation{Base: g.Name, Why: "as it is", Bootutil: g.Bootutil}
+		m := testvectors.MCUbootMutation{Base: g.Name, Why: "as it is", Bootutil: g.Bootutil}
 		w := words(g.Command)
 		if i := slices.Index(w, "-k"); i >= 0 {
 			m.VerifyKey = strings.TrimSuffix(filepath.Base(w[i+1]), ".pem")
@@ -389,7 +282,10 @@ func TestImageVerifyIsBootutil(t *testing.T) {
 	}
 	accepted := 0
 	for _, m := range mutations {
-		file, err := m.file()
+		file, err := goldenFile(m.Base)
+		if err == nil {
+			file, err = m.Apply(file)
+		}
 		if err == nil {
 			err = os.WriteFile("image.bin", file, 0o644)
 		}

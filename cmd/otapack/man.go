@@ -163,8 +163,8 @@ func (r *roff) section(title, text string) {
 // replace: the escape character, and what becomes a typographic dash or quote.
 var roffEscapes = strings.NewReplacer(`\`, `\e`, `-`, `\-`, `'`, `\(aq`, "`", `\(ga`, `^`, `\(ha`, `~`, `\(ti`)
 
-// escapeRoff makes text that roff prints as it is. Characters beyond ASCII become
-// \[uXXXX], so that the page needs no encoding.
+// escapeRoff makes text that roff prints as it is. Characters beyond ASCII are
+// written as their code points, so that the page needs no encoding.
 func escapeRoff(s string) string {
 	var b strings.Builder
 	for _, c := range roffEscapes.Replace(s) {

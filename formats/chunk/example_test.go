@@ -50,8 +50,8 @@ func Example() {
 	}
 
 	var message, frame, answer []byte
-	for now := time.Duration(0); !phone.Done(); now += 10 * time.Millisecond {
-		if message, err = phone.Message(now, message[:0]); err != nil {
+	for clock := time.Duration(0); !phone.Done(); clock += 10 * time.Millisecond {
+		if message, err = phone.Message(clock, message[:0]); err != nil {
 			fmt.Println(err)
 			return
 		}
@@ -65,7 +65,7 @@ func Example() {
 			return
 		}
 		if len(answer) > 0 { // on its way back it gets a frame, too
-			if err := phone.Handle(now, answer); err != nil {
+			if err := phone.Handle(clock, answer); err != nil {
 				fmt.Println(err)
 				return
 			}

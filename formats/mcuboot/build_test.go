@@ -282,11 +282,11 @@ func TestEncryptFor(t *testing.T) {
 
 func TestReopenRefuses(t *testing.T) {
 	target := goldenTarget(t, "08-p256-enc")
-	file := find(t, "08-p256-enc").file(t)
+	file := imgtools(t, find(t, "08-p256-enc"))
 	if _, err := mcuboot.Reopen(file, target, mcuboot.NoPadding); verdict.Of(err) != verdict.ImageDigestMismatch {
 		t.Errorf("encrypted: %v", err)
 	}
-	if _, err := mcuboot.Reopen(find(t, "02-p256").file(t), target, mcuboot.NoPadding); verdict.Of(err) != verdict.EncryptionFlags {
+	if _, err := mcuboot.Reopen(imgtools(t, find(t, "02-p256")), target, mcuboot.NoPadding); verdict.Of(err) != verdict.EncryptionFlags {
 		t.Errorf("plain: %v", err)
 	}
 	plain, err := mcuboot.Decrypt(file, target.DeviceKey)
@@ -477,7 +477,7 @@ func TestTrailer(t *testing.T) {
 			}
 		}
 	}
-	f, err := mcuboot.Parse(find(t, "02-p256").file(t))
+	f, err := mcuboot.Parse(imgtools(t, find(t, "02-p256")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -735,8 +735,8 @@ func TestModeUnknown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		imgtools := find(t, name).file(t)
-		if want := imgtools[len(imgtools)-4096:]; len(got) != len(imgtools) || !bytes.Equal(got[len(got)-4096:], want) {
+		theirs := imgtools(t, find(t, name))
+		if want := theirs[len(theirs)-4096:]; len(got) != len(theirs) || !bytes.Equal(got[len(got)-4096:], want) {
 			t.Errorf("%s: another trailer", name)
 		}
 	}

@@ -84,7 +84,7 @@ func TestParseTakes(t *testing.T) {
 }
 
 func TestDescribe(t *testing.T) {
-	f, err := mcuboot.Parse(find(t, "21-p256-enc-confirm").file(t))
+	f, err := mcuboot.Parse(imgtools(t, find(t, "21-p256-enc-confirm")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func seeds(f *testing.F) {
 	for _, name := range []string{"01-unsigned", "14-p256-seccnt", "04-ed25519"} {
 		g := find(f, name)
 		// The firmware of the golden images is too long for a fuzzer.
-		file, err := mcuboot.Parse(g.file(f))
+		file, err := mcuboot.Parse(imgtools(f, g))
 		if err != nil {
 			f.Fatal(err)
 		}

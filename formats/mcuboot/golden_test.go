@@ -21,16 +21,6 @@ import (
 	"github.com/otapack/otapack/testvectors"
 )
 
-// golden is one output of imgtool, taken apart.
-type golden struct {
-	Name, Command, Bootutil, Header, Payload, TLVs, End, SHA256 string
-	ContentKey                                                  string `json:"content_key"`
-	Size                                                        int
-	Erased, Fill                                                byte
-	HexBase                                                     *uint32 `json:"hex_base"`
-	FileSHA256                                                  string  `json:"file_sha256"`
-}
-
 func read(t testing.TB, name string) []byte {
 	t.Helper()
 	data, err := testvectors.Read("mcuboot/" + name)
@@ -49,10 +39,10 @@ func unhex(t testing.TB, digits string) []byte {
 	return b
 }
 
-func goldens(t testing.TB) []golden {
+func goldens(t testing.TB) []testvectors.MCUbootImage {
 	t.Helper()
-	var all []golden
-	if err := testvectors.JSON("mcuboot/golden.json", &all); err != nil {
+	all, err := testvectors.MCUbootImages()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return all
@@ -61,14 +51,11 @@ func goldens(t testing.TB) []golden {
 // payload returns firmware by its name in the tables.
 func payload(t testing.TB, name string) []byte {
 	t.Helper()
-	app := read(t, "app.bin")
-	switch name {
-	case "odd":
-		return append(app, 0x11, 0x22, 0x33)
-	case "gap":
-		return slices.Concat(app[:0x3000], bytes.Repeat([]byte{0xff}, 0x123), app[0x3000:0x5000])
+	b, err := testvectors.MCUbootPayload(name)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return app
+	return b
 }
 
 func ctr(t testing.TB, key, data []byte) []byte {
@@ -82,28 +69,16 @@ func ctr(t testing.TB, key, data []byte) []byte {
 	return out
 }
 
-// file puts imgtool's output together again.
-func (g golden) file(t testing.TB) []byte {
+func imgtools(t testing.TB, g testvectors.MCUbootImage) []byte {
 	t.Helper()
-	header := unhex(t, g.Header)
-	headerSize, size := int(header[8])|int(header[9])<<8, int(header[12])|int(header[13])<<8
-	body := payload(t, g.Payload)
-	body = append(body, make([]byte, size-len(body))...)
-	if g.ContentKey != "" {
-		body = ctr(t, unhex(t, g.ContentKey), body)
-	}
-	b := slices.Concat(header, bytes.Repeat([]byte{g.Erased}, headerSize-32), body, unhex(t, g.TLVs))
-	if g.End != "" {
-		end := unhex(t, g.End)
-		b = slices.Concat(b, bytes.Repeat([]byte{g.Fill}, g.Size-len(b)-len(end)), end)
-	}
-	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != g.SHA256 || len(b) != g.Size {
-		t.Fatalf("%s: %d bytes with SHA-256 %x are not imgtool's", g.Name, len(b), sum)
+	b, err := g.File()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return b
 }
 
-func find(t testing.TB, name string) golden {
+func find(t testing.TB, name string) testvectors.MCUbootImage {
 	t.Helper()
 	for _, g := range goldens(t) {
 		if g.Name == name {
@@ -111,7 +86,7 @@ func find(t testing.TB, name string) golden {
 		}
 	}
 	t.Fatalf("no golden image %s", name)
-	return golden{}
+	return testvectors.MCUbootImage{}
 }
 
 func derOf(t testing.TB, name string) []byte {
@@ -194,7 +169,7 @@ func goldenTarget(t testing.TB, name string) mcuboot.Target {
 func TestVerifyGolden(t *testing.T) {
 	for _, g := range goldens(t) {
 		t.Run(g.Name, func(t *testing.T) {
-			file := g.file(t)
+			file := imgtools(t, g)
 			v, trace, err := mcuboot.Verify(t.Context(), file, goldenTarget(t, g.Name))
 			if got := map[bool]string{true: "accept", false: "reject"}[err == nil]; got != g.Bootutil {
 				t.Fatalf("%s, bootutil says %s: %v\n%+v", got, g.Bootutil, err, trace)
@@ -219,43 +194,9 @@ func TestVerifyCompressed(t *testing.T) {
 	}
 }
 
-// mutation is a change of a golden image.
-type mutation struct {
-	Base, Why  string
-	VerifyKey  string `json:"verify_key"`
-	DecryptKey string `json:"decrypt_key"`
-	Bootutil   string
-	Ops        []struct {
-		Op, Val  string
-		Off, Len int
-	}
-}
-
-func (m mutation) apply(t testing.TB, b []byte) []byte {
-	t.Helper()
-	for _, op := range m.Ops {
-		val := unhex(t, strings.TrimPrefix(op.Val, "0x"))
-		switch op.Op {
-		case "xor":
-			b[op.Off] ^= val[0]
-		case "set":
-			copy(b[op.Off:], val)
-		case "cut":
-			b = slices.Delete(b, op.Off, op.Off+op.Len)
-		case "insert":
-			b = slices.Insert(b, op.Off, val...)
-		case "truncate":
-			b = b[:op.Len]
-		default:
-			t.Fatalf("unknown operation %q", op.Op)
-		}
-	}
-	return b
-}
-
 func TestVerifyNegatives(t *testing.T) {
-	var all []mutation
-	if err := testvectors.JSON("mcuboot/negatives.json", &all); err != nil {
+	all, err := testvectors.MCUbootMutations()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if len(all) < 100 {
@@ -263,7 +204,10 @@ func TestVerifyNegatives(t *testing.T) {
 	}
 	reasons := map[verdict.Reason]int{}
 	for _, m := range all {
-		file := m.apply(t, find(t, m.Base).file(t))
+		file, err := m.Apply(imgtools(t, find(t, m.Base)))
+		if err != nil {
+			t.Fatal(err)
+		}
 		target := goldenTarget(t, m.Base)
 		target.Keys = []mcuboot.Key{key(t, m.VerifyKey)}
 		if m.DecryptKey != "" {
@@ -373,7 +317,7 @@ func TestBuildGolden(t *testing.T) {
 			continue
 		}
 		t.Run(g.Name, func(t *testing.T) {
-			want := g.file(t)
+			want := imgtools(t, g)
 			o := options(t, g.Name)
 			input := payload(t, g.Payload)
 			if !o.PadHeader {
@@ -493,7 +437,7 @@ func TestDecryptGolden(t *testing.T) {
 	for _, name := range []string{"08-p256-enc", "11-ed25519-enc-x25519", "12-ed25519-enc-x25519-hmac512", "21-p256-enc-confirm"} {
 		g := find(t, name)
 		target := goldenTarget(t, name)
-		plain, err := mcuboot.Decrypt(g.file(t), target.DeviceKey)
+		plain, err := mcuboot.Decrypt(imgtools(t, g), target.DeviceKey)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -508,20 +452,20 @@ func TestDecryptGolden(t *testing.T) {
 		if _, _, err := mcuboot.Verify(t.Context(), plain, target); err != nil {
 			t.Errorf("%s: in the primary slot: %v", name, err)
 		}
-		if _, err := mcuboot.Decrypt(g.file(t), mcuboot.DeviceKey{}); verdict.Of(err) != verdict.RecipientKeyMissing {
+		if _, err := mcuboot.Decrypt(imgtools(t, g), mcuboot.DeviceKey{}); verdict.Of(err) != verdict.RecipientKeyMissing {
 			t.Errorf("%s: without a key: %v", name, err)
 		}
 	}
-	if _, err := mcuboot.Decrypt(find(t, "08-p256-enc").file(t), deviceKey(t, "p256-other")); verdict.Of(err) != verdict.KeyUnwrap {
+	if _, err := mcuboot.Decrypt(imgtools(t, find(t, "08-p256-enc")), deviceKey(t, "p256-other")); verdict.Of(err) != verdict.KeyUnwrap {
 		t.Errorf("another key: %v", err)
 	}
-	if _, err := mcuboot.Decrypt(find(t, "02-p256").file(t), deviceKey(t, "enc-p256")); verdict.Of(err) != verdict.EncryptionFlags {
+	if _, err := mcuboot.Decrypt(imgtools(t, find(t, "02-p256")), deviceKey(t, "enc-p256")); verdict.Of(err) != verdict.EncryptionFlags {
 		t.Errorf("a plain image: %v", err)
 	}
-	if _, err := mcuboot.Decrypt(find(t, "08-p256-enc").file(t), deviceKey(t, "enc-x25519")); verdict.Of(err) != verdict.EncryptionTLV {
+	if _, err := mcuboot.Decrypt(imgtools(t, find(t, "08-p256-enc")), deviceKey(t, "enc-x25519")); verdict.Of(err) != verdict.EncryptionTLV {
 		t.Errorf("a key on another curve: %v", err)
 	}
-	damaged := find(t, "08-p256-enc").file(t)
+	damaged := imgtools(t, find(t, "08-p256-enc"))
 	damaged[600] ^= 1
 	if b, err := mcuboot.Decrypt(damaged, deviceKey(t, "enc-p256")); verdict.Of(err) != verdict.ImageDigestMismatch || b != nil {
 		t.Errorf("a damaged payload: %v", err)

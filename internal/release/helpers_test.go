@@ -2,8 +2,6 @@ package release
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -28,6 +26,7 @@ import (
 	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign"
+	"github.com/otapack/otapack/testvectors"
 )
 
 // Banks of the two chips.
@@ -317,31 +316,9 @@ func publicPEM(t testing.TB, key any) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
-// stream is an endless source of bytes that depends on a name only.
-func stream(t testing.TB, name string) io.Reader {
-	t.Helper()
-	key := sha256.Sum256([]byte(name))
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cipher.StreamReader{S: cipher.NewCTR(block, make([]byte, aes.BlockSize)), R: zeros{}}
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
-}
-
 func pseudo(t testing.TB, name string, size int) []byte {
 	t.Helper()
-	data := make([]byte, size)
-	if _, err := io.ReadFull(stream(t, name), data); err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return testvectors.Bytes(name, size)
 }
 
 // intelHex is a firmware file of one or more segments, as pairs of address and

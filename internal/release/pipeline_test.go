@@ -26,6 +26,7 @@ import (
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/verdict"
+	"github.com/otapack/otapack/testvectors"
 )
 
 func TestRelease(t *testing.T) {
@@ -265,14 +266,14 @@ func TestReleaseJSON(t *testing.T) {
 // another one other ciphertext.
 func TestDeterministic(t *testing.T) {
 	w := newWorkshop(t)
-	first, second := build(t, w.load(t, "1.0.0"), stream(t, "a")), build(t, w.load(t, "1.0.0"), stream(t, "a"))
+	first, second := build(t, w.load(t, "1.0.0"), testvectors.Stream("a")), build(t, w.load(t, "1.0.0"), testvectors.Stream("a"))
 	if !reflect.DeepEqual(first.Requests(), second.Requests()) {
 		t.Error("the same inputs and randomness gave other requests")
 	}
 	if !reflect.DeepEqual(first.Record(), second.Record()) {
 		t.Error("the same inputs and randomness gave another record")
 	}
-	third := build(t, w.load(t, "1.0.0"), stream(t, "b"))
+	third := build(t, w.load(t, "1.0.0"), testvectors.Stream("b"))
 	for i, c := range third.Record().Components {
 		old := first.Record().Components[i]
 		if c.Image != old.Image || c.Payload.SHA256 == old.Payload.SHA256 || c.ManifestDigest == old.ManifestDigest {
@@ -304,7 +305,7 @@ func TestBuildErrors(t *testing.T) {
 		{"for one component", 60, "release: motor: encrypt: content key"},
 		{"all but one byte", 119, "release: motor: encrypt: recipient 0: ephemeral key"},
 	} {
-		d, err := w.load(t, "1.0.0").Build(io.LimitReader(stream(t, "random"), tt.n))
+		d, err := w.load(t, "1.0.0").Build(io.LimitReader(testvectors.Stream("random"), tt.n))
 		if d != nil || err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, %v, want %q", tt.name, d, err, tt.want)
 		}

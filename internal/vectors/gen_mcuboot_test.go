@@ -3,8 +3,6 @@ package vectors
 import (
 	"bytes"
 	"crypto"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -83,77 +81,13 @@ func mcubootKey(t *testing.T, name string) verdicts.Hex {
 	return mcubootSigner(t, name).Public().DER()
 }
 
-// imgtoolImage is one of golden.json.
-type imgtoolImage struct {
-	Name, Command, Bootutil, Header, Payload, TLVs, End, SHA256 string
-	ContentKey                                                  string `json:"content_key"`
-	Size                                                        int
-	Erased, Fill                                                byte
-}
-
-// file puts imgtool's output together again.
-func (g imgtoolImage) file(t *testing.T) []byte {
+func imgtools(t *testing.T, image testvectors.MCUbootImage) []byte {
 	t.Helper()
-	header := unhex(t, g.Header)
-	headerSize, size := int(binary.LittleEndian.Uint16(header[8:])), int(binary.LittleEndian.Uint32(header[12:]))
-	body := readVector(t, "mcuboot/app.bin")
-	switch g.Payload {
-	case "odd":
-		body = append(body, 0x11, 0x22, 0x33)
-	case "gap":
-		body = slices.Concat(body[:0x3000], bytes.Repeat([]byte{0xff}, 0x123), body[0x3000:0x5000])
+	file, err := image.File()
+	if err != nil {
+		t.Fatal(err)
 	}
-	body = append(body, make([]byte, size-len(body))...)
-	if g.ContentKey != "" {
-		block, err := aes.NewCipher(unhex(t, g.ContentKey))
-		if err != nil {
-			t.Fatal(err)
-		}
-		cipher.NewCTR(block, make([]byte, aes.BlockSize)).XORKeyStream(body, body)
-	}
-	b := slices.Concat(header, bytes.Repeat([]byte{g.Erased}, headerSize-32), body, unhex(t, g.TLVs))
-	if g.End != "" {
-		end := unhex(t, g.End)
-		b = slices.Concat(b, bytes.Repeat([]byte{g.Fill}, g.Size-len(b)-len(end)), end)
-	}
-	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != g.SHA256 {
-		t.Fatalf("%s: SHA-256 %x is not imgtool's", g.Name, sum)
-	}
-	return b
-}
-
-// bootutilChange is one of negatives.json.
-type bootutilChange struct {
-	Base, Why  string
-	VerifyKey  string `json:"verify_key"`
-	DecryptKey string `json:"decrypt_key"`
-	Bootutil   string
-	Ops        []struct {
-		Op, Val  string
-		Off, Len int
-	}
-}
-
-func (m bootutilChange) apply(t *testing.T, b []byte) []byte {
-	t.Helper()
-	for _, op := range m.Ops {
-		val := unhex(t, strings.TrimPrefix(op.Val, "0x"))
-		switch op.Op {
-		case "xor":
-			b[op.Off] ^= val[0]
-		case "set":
-			copy(b[op.Off:], val)
-		case "cut":
-			b = slices.Delete(b, op.Off, op.Off+op.Len)
-		case "insert":
-			b = slices.Insert(b, op.Off, val...)
-		case "truncate":
-			b = b[:op.Len]
-		default:
-			t.Fatalf("unknown operation %q", op.Op)
-		}
-	}
-	return b
+	return file
 }
 
 // plainMCUboot is a bootloader build of which nothing but the signature is known.
@@ -218,16 +152,16 @@ func generateMCUboot(t *testing.T) *generator {
 	}
 	const app = "mcuboot-app.bin"
 	g.base(app, readVector(t, "mcuboot/app.bin"))
-	var all []imgtoolImage
-	if err := testvectors.JSON("mcuboot/golden.json", &all); err != nil {
+	all, err := testvectors.MCUbootImages()
+	if err != nil {
 		t.Fatal(err)
 	}
-	byName, bases := map[string]imgtoolImage{}, map[string]string{}
+	byName, bases := map[string]testvectors.MCUbootImage{}, map[string]string{}
 	for _, image := range all {
 		base := app
 		if image.ContentKey != "" {
 			base = "mcuboot-" + image.Name + ".bin"
-			file := image.file(t)
+			file := imgtools(t, image)
 			g.base(base, file[:min(len(file), 0xa200)]) // without the padding of a slot
 		}
 		byName[image.Name], bases[image.Name] = image, base
@@ -235,17 +169,20 @@ func generateMCUboot(t *testing.T) *generator {
 		if image.Name == "35-non-bootable" {
 			description = "valid, but marked as non-bootable, so that a slot with it counts as empty"
 		}
-		add("imgtool/"+image.Name, description, base, verdicts.SourceBootutil, image.file(t), imgtoolDevice(t, image.Name), Answer{Verdict: byWord(t, image.Bootutil)})
+		add("imgtool/"+image.Name, description, base, verdicts.SourceBootutil, imgtools(t, image), imgtoolDevice(t, image.Name), Answer{Verdict: byWord(t, image.Bootutil)})
 	}
 	lzma := readVector(t, "mcuboot/lzma2.bin")
 	add("imgtool/lzma2", "compressed, which upstream bootloaders are not built for", g.base("mcuboot-lzma2.bin", lzma), "", lzma,
 		imgtoolDevice(t, ""), refuse(mcuboot.StepHeader, verdict.CompressionNotBuiltIn))
-	var changes []bootutilChange
-	if err := testvectors.JSON("mcuboot/negatives.json", &changes); err != nil {
+	changes, err := testvectors.MCUbootMutations()
+	if err != nil {
 		t.Fatal(err)
 	}
 	for i, m := range changes {
-		file := m.apply(t, byName[m.Base].file(t))
+		file, err := m.Apply(imgtools(t, byName[m.Base]))
+		if err != nil {
+			t.Fatal(err)
+		}
 		d := imgtoolDevice(t, m.Base)
 		description := m.Why
 		d.Keys = []verdicts.Hex{mcubootKey(t, m.VerifyKey)}
@@ -286,7 +223,7 @@ func small(t *testing.T, d verdicts.MCUboot, signer string, change func(*mcuboot
 	if change != nil {
 		change(&o)
 	}
-	draft, err := mcuboot.Build([]byte(smallPayload), o, stream(t, "mcuboot content key"))
+	draft, err := mcuboot.Build([]byte(smallPayload), o, stream("mcuboot content key"))
 	if err != nil {
 		t.Fatal(err)
 	}

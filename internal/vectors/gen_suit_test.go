@@ -153,7 +153,7 @@ func recipientOf(t testing.TB, key *ecdh.PrivateKey) encrypt.Recipient {
 
 func seal(t testing.TB, name string, to []encrypt.Recipient, plaintext []byte) (encrypt.Header, encrypt.Result, []byte) {
 	t.Helper()
-	sealer, err := encrypt.NewSealer(stream(t, name), to)
+	sealer, err := encrypt.NewSealer(stream(name), to)
 	if err != nil {
 		t.Fatal(err)
 	}

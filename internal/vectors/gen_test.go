@@ -3,8 +3,6 @@ package vectors
 import (
 	"bytes"
 	"crypto"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/sha256"
@@ -20,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/otapack/otapack/sign"
+	"github.com/otapack/otapack/testvectors"
 	"github.com/otapack/otapack/testvectors/verdicts"
 )
 
@@ -362,28 +361,14 @@ func testDeviceKey(t testing.TB, name string) *ecdh.PrivateKey {
 	return key
 }
 
-// stream is an endless source of bytes that depends on a name only.
-func stream(t testing.TB, name string) io.Reader {
-	t.Helper()
-	block, err := aes.NewCipher(scalar(name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cipher.StreamReader{S: cipher.NewCTR(block, make([]byte, aes.BlockSize)), R: zeros{}}
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
-}
+// stream is a source of bytes that depends on a name only.
+func stream(name string) io.Reader { return testvectors.Stream("otapack test key: " + name) }
 
 // testBytes are firmware of so many bytes.
 func testBytes(t testing.TB, name string, size int) []byte {
 	t.Helper()
 	b := make([]byte, size)
-	if _, err := io.ReadFull(stream(t, name), b); err != nil {
+	if _, err := io.ReadFull(stream(name), b); err != nil {
 		t.Fatal(err)
 	}
 	return b
