@@ -48,7 +48,7 @@ func endless(t testing.TB, template string, size int64) *parcel {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.manifest.Install.Ciphertext, p.manifest.Image = p.manifest.Image, sum(plain)
+		p.manifest.Install.Received, p.manifest.Image = p.manifest.Image, sum(plain)
 	}
 	return p
 }

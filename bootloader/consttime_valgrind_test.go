@@ -172,7 +172,7 @@ func sharedKeyParcel(t *testing.T) *parcel {
 		t.Fatal(err)
 	}
 	cipher.NewCTR(stream, p.manifest.Install.Encryption.IV[:]).XORKeyStream(p.payload, testImage(t, 1000))
-	p.manifest.Install.Ciphertext = manifest.Content{Digest: sha256.Sum256(p.payload), Size: uint32(len(p.payload))}
+	p.manifest.Install.Received = manifest.Content{Digest: sha256.Sum256(p.payload), Size: uint32(len(p.payload))}
 	r := p.recipient()
 	r.Algorithm, r.X, r.Y, r.KeyID = cose.A128KW, [32]byte{}, [32]byte{}, nil
 	r.Wrapped = wrapKey(kek, content)

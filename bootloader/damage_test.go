@@ -158,8 +158,8 @@ func FuzzVerifySigned(f *testing.F) {
 			t.Errorf("accepted %+v", m)
 		case m.Vendor != p.manifest.Vendor, m.Class != p.manifest.Class:
 			t.Errorf("accepted vendor %s, class %s", m.Vendor, m.Class)
-		case v.Complete() == (m.Encrypted && noKey):
-			t.Errorf("complete is %t, encrypted %t", v.Complete(), m.Encrypted)
+		case v.Complete() == (m.Encrypted() && noKey):
+			t.Errorf("complete is %t, encrypted %t", v.Complete(), m.Encrypted())
 		}
 	})
 }

@@ -152,8 +152,8 @@ func (p *parcel) encrypt(t testing.TB, keys ...*ecdh.PrivateKey) {
 		t.Fatal(err)
 	}
 	p.payload = ciphertext.Bytes()
-	p.manifest.Encrypted = true
-	p.manifest.Install.Ciphertext = manifest.Content{Digest: result.CipherSHA256, Size: uint32(result.Size)}
+	p.manifest.Staged = true
+	p.manifest.Install.Received = manifest.Content{Digest: result.CipherSHA256, Size: uint32(result.Size)}
 	p.manifest.Install.Encryption = encryption(sealer.Header())
 	p.device.Identity = identity(t, keys[0])
 }

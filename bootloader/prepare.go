@@ -110,7 +110,7 @@ func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*p
 	if part.boot = part.delivered; v.Complete() {
 		part.boot = Options{Installed: true}
 	}
-	if m.Encrypted && v.Complete() {
+	if m.Encrypted() && v.Complete() {
 		if after.image, err = decrypt(c.Device.Identity, v, c.Payload); err != nil {
 			return nil, err
 		}

@@ -94,7 +94,7 @@ func ownStep(id Step) ProfileStep {
 			verdict.ManifestVersion, verdict.BadVersion, verdict.SequenceRange, verdict.MissingVendorCheck, verdict.MissingClassCheck,
 			verdict.VendorOnlyInInstall, verdict.ClassOnlyInInstall, verdict.MissingImageMatch, verdict.MissingImageSize,
 			verdict.MissingParameter, verdict.DuplicateComponent, verdict.ComponentIndexRange, verdict.MissingSetComponentIndex,
-			verdict.InstallTwice, verdict.InstallSevered, verdict.SeverableDigestMismatch, verdict.PayloadElementName,
+			verdict.InstallTwice, verdict.InstallSevered, verdict.UnknownCoding, verdict.SeverableDigestMismatch, verdict.PayloadElementName,
 			verdict.PayloadElementSize, verdict.NotInProfile,
 		})
 	case StepVendor:

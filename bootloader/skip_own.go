@@ -169,8 +169,8 @@ func (o *ownMaker) seal(to *ecdh.PublicKey) (ciphertext []byte, change func(*man
 		})
 	}
 	return out.Bytes(), func(m *manifest.Manifest) {
-		m.Encrypted = true
-		m.Install.Ciphertext = manifest.Content{Digest: result.CipherSHA256, Size: uint32(result.Size)}
+		m.Staged = true
+		m.Install.Received = manifest.Content{Digest: result.CipherSHA256, Size: uint32(result.Size)}
 		m.Install.Encryption = information
 	}
 }

@@ -198,7 +198,7 @@ func (b *boot) run(step Step) (Status, error) {
 func (b *boot) vendor() manifest.UUID { return manifest.VendorID(b.device.Vendor) }
 
 // encrypted reports whether the payload is.
-func (b *boot) encrypted() bool { return b.verified.Manifest().Encrypted && !b.options.Installed }
+func (b *boot) encrypted() bool { return b.verified.Manifest().Encrypted() && !b.options.Installed }
 
 func (b *boot) checkSize() error {
 	bank, err := b.device.Chip.Bank(b.device.Slot)
@@ -234,7 +234,7 @@ func (b *boot) checkCiphertext() (Status, error) {
 	if err != nil {
 		return Failed, err
 	}
-	if want := install.Ciphertext.Digest; subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+	if want := install.Received.Digest; subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 		return Failed, verdict.New(verdict.CiphertextDigestMismatch, "payload", "SHA-256 %s, signed %s", got, want)
 	}
 	b.hashed = true

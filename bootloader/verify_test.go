@@ -116,10 +116,10 @@ func TestRefused(t *testing.T) {
 
 		{name: "image larger than the bank", change: func(_ *testing.T, p *parcel) {
 			p.manifest.Image.Size = p.device.Chip.Banks[0].Size + 1
-			p.manifest.Install.Ciphertext.Size = p.manifest.Image.Size
+			p.manifest.Install.Received.Size = p.manifest.Image.Size
 		}, step: StepSize, reason: verdict.ImageExceedsBank},
 		{name: "image of 4 GiB", change: func(_ *testing.T, p *parcel) {
-			p.manifest.Image.Size, p.manifest.Install.Ciphertext.Size = math.MaxUint32, math.MaxUint32
+			p.manifest.Image.Size, p.manifest.Install.Received.Size = math.MaxUint32, math.MaxUint32
 		}, step: StepSize, reason: verdict.ImageExceedsBank},
 		{name: "install severed", change: func(_ *testing.T, p *parcel) { p.layout.SeverInstall = true }, bend: sever,
 			step: StepSize, reason: verdict.InstallSevered},
@@ -131,10 +131,10 @@ func TestRefused(t *testing.T) {
 			step: StepCiphertext, reason: verdict.CiphertextDigestMismatch},
 		{name: "last bit of the ciphertext", only: encrypted, after: func(_ *testing.T, p *parcel) { p.payload[len(p.payload)-1] ^= 1 },
 			step: StepCiphertext, reason: verdict.CiphertextDigestMismatch},
-		{name: "plain image right, ciphertext digest wrong", only: encrypted, change: func(_ *testing.T, p *parcel) { p.manifest.Install.Ciphertext.Digest[31] ^= 1 },
+		{name: "plain image right, ciphertext digest wrong", only: encrypted, change: func(_ *testing.T, p *parcel) { p.manifest.Install.Received.Digest[31] ^= 1 },
 			step: StepCiphertext, reason: verdict.CiphertextDigestMismatch},
 		{name: "digests swapped", only: encrypted, change: func(_ *testing.T, p *parcel) {
-			p.manifest.Image, p.manifest.Install.Ciphertext = p.manifest.Install.Ciphertext, p.manifest.Image
+			p.manifest.Image, p.manifest.Install.Received = p.manifest.Install.Received, p.manifest.Image
 		}, step: StepCiphertext, reason: verdict.CiphertextDigestMismatch},
 
 		{name: "no device key", only: encrypted, change: func(_ *testing.T, p *parcel) { p.device.Identity = nil },

@@ -157,7 +157,7 @@ func (d *decoder) readCommon(r *strictcbor.Reader) {
 				case bytes.Equal(id, d.m.Component):
 					r.Fail(verdict.DuplicateComponent, "both components are h'%x'", id)
 				default:
-					d.m.Staging, d.m.Encrypted = id, true
+					d.m.Staging, d.m.Staged = id, true
 				}
 			}
 		case !k.IsText && k.Int == commonShared:
@@ -188,6 +188,8 @@ func readSequence(r *strictcbor.Reader) sequence {
 			c.arg = r.Uint(maxSequence)
 		case overrideParameters:
 			c.arg = readParameters(r)
+		case directiveDecode:
+			c.arg = readDecoding(r.Nested("payload information", maxPayloadInfo))
 		default:
 			r.FailAt(c.offset, verdict.UnknownCommand, "command %d", c.code)
 		}
@@ -328,27 +330,35 @@ func (d *decoder) checkIdentity() {
 func (d *decoder) matchInstall() {
 	p := d.install.parameters()
 	want := 1
-	if d.m.Encrypted {
+	if d.m.Staged {
 		want = 2
 	}
 	if len(p) != want || p[0].uri == nil {
 		d.r.FailAt(d.install.offset, verdict.MissingParameter, "install lacks the URI or a parameter block")
 		return
 	}
-	in := &Install{URI: *p[0].uri}
-	if d.m.Encrypted {
-		if p[0].digest == nil || p[0].size == nil || p[1].encryption == nil || p[1].source == nil {
-			d.r.FailAt(d.install.offset, verdict.MissingParameter, "install lacks ciphertext digest, size or encryption information")
-			return
-		}
-		in.Ciphertext = Content{*p[0].digest, *p[0].size}
-		in.Encryption = p[1].encryption
-		if in.Ciphertext.Size != d.m.Image.Size {
-			d.r.FailAt(d.install.offset, verdict.PayloadElementSize, "ciphertext of %d bytes for an image of %d", in.Ciphertext.Size, d.m.Image.Size)
-			return
-		}
+	d.m.Install = &Install{URI: *p[0].uri}
+	if d.m.Staged {
+		d.matchStaged(p[0], p[1])
 	}
-	d.m.Install = in
+}
+
+// matchStaged takes what T3 and T4 say about the payload: as it is received, and
+// how the image is made from it.
+func (d *decoder) matchStaged(fetch, open parameters) {
+	in := d.m.Install
+	in.Encryption, in.Decoding = open.encryption, d.install.decoding()
+	if fetch.digest == nil || fetch.size == nil || open.source == nil || in.Encryption == nil && in.Decoding == nil {
+		d.r.FailAt(d.install.offset, verdict.MissingParameter, "install lacks the payload's digest, its size, or how the image is made from it")
+		return
+	}
+	in.Received = Content{*fetch.digest, *fetch.size}
+	switch {
+	case in.Decoding == nil && in.Received.Size != d.m.Image.Size:
+		d.r.FailAt(d.install.offset, verdict.PayloadElementSize, "ciphertext of %d bytes for an image of %d", in.Received.Size, d.m.Image.Size)
+	case in.Received.Size == 0:
+		d.r.FailAt(d.install.offset, verdict.PayloadElementSize, "the payload is empty")
+	}
 }
 
 // compare encodes the facts again: a sequence that differs from its template
@@ -383,6 +393,18 @@ func (s sequence) has(code int64) bool {
 		}
 	}
 	return false
+}
+
+// decoding returns the argument of the last decode command, nil for none. A
+// sequence with more than one is none of a template.
+func (s sequence) decoding() *Decoding {
+	var last *Decoding
+	for _, c := range s.commands {
+		if d, ok := c.arg.(Decoding); ok {
+			last = &d
+		}
+	}
+	return last
 }
 
 // parameters returns the arguments of all override-parameters commands.

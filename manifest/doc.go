@@ -11,6 +11,9 @@
 //	T1   one component, plain image
 //	T2b  T1 for an image linked for one slot
 //	T3   two components: the image, and the ciphertext it is decrypted from
+//	T4   two components: the image, and the payload it is decoded from, which
+//	     may be compressed, a difference to an image that the device has, or
+//	     both, and encrypted in the end
 //
 // Everything is deterministic CBOR; anything outside the templates is refused.
 // docs/manifest.cddl has the exact grammar.

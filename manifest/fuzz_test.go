@@ -40,7 +40,7 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	for _, base := range []int{plain, severable, integrated, encrypted} {
+	for _, base := range []int{plain, severable, integrated, encrypted, decoded, both} {
 		f.Add(baseEnvelope(f, base))
 	}
 	slot := uint32(1)

@@ -168,11 +168,28 @@ func plainManifest() Manifest {
 // encryptedManifest is the T3 of plainManifest.
 func encryptedManifest() Manifest {
 	m := plainManifest()
-	m.Encrypted = true
-	m.Install.Ciphertext = content(testCiphertext)
+	m.Staged = true
+	m.Install.Received = content(testCiphertext)
 	m.Install.Encryption = &cose.Encrypt{IV: [16]byte{1, 2, 3}, Recipients: []cose.Recipient{
 		{Algorithm: cose.ECDHESA128KW, KeyID: []byte("ble-enc1"), X: [32]byte{4}, Y: [32]byte{5}, Wrapped: [24]byte{6}},
 	}}
+	return m
+}
+
+// decodedManifest is a T4 of plainManifest: the payload is a difference.
+func decodedManifest() Manifest {
+	m := plainManifest()
+	m.Staged = true
+	m.Install.Received = content([]byte("difference"))
+	m.Install.Decoding = &Decoding{Coding: CodingOD1, RAM: 12 << 10, Base: &Content{Digest{7}, 80}}
+	return m
+}
+
+// bothManifest is a T4 whose payload is compressed and encrypted.
+func bothManifest() Manifest {
+	m := encryptedManifest()
+	m.Install.Received = content([]byte("ciphertext"))
+	m.Install.Decoding = &Decoding{Coding: CodingZstd, RAM: 1<<32 - 1}
 	return m
 }
 

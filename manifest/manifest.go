@@ -49,10 +49,12 @@ type Manifest struct {
 	Image    Content // the plain image, as it is executed
 
 	// Component and Staging are component identifiers of 1 to 8 bytes. Nil
-	// means the default, h'00' and h'01'. Staging is used when encrypted.
+	// means the default, h'00' and h'01'. Staging is used when Staged.
 	Component []byte
 	Staging   []byte
-	Encrypted bool // T3
+	// Staged says that the payload is not the image: it is decrypted (T3) or
+	// decoded, and before that perhaps decrypted (T4).
+	Staged bool
 
 	// Install is nil after decoding an envelope whose install sequence was
 	// severed.
@@ -64,8 +66,9 @@ type Manifest struct {
 // Install is what a device needs until the image is in place.
 type Install struct {
 	URI        string        // where the payload comes from; "#name" is an integrated element
-	Ciphertext Content       // T3: the payload as received
-	Encryption *cose.Encrypt // T3: how to decrypt it
+	Received   Content       // T3, T4: the payload as received
+	Encryption *cose.Encrypt // T3, T4 when encrypted: how to decrypt it
+	Decoding   *Decoding     // T4: how to decode what was received or decrypted
 }
 
 var (
@@ -153,16 +156,29 @@ func (b body) encode() ([]byte, error) {
 	return cose.Marshal(m)
 }
 
-// Template returns "T1", "T2b" or "T3", the template that the manifest uses.
+// Template returns "T1", "T2b", "T3" or "T4", the template that the manifest
+// uses. T3 and T4 differ in install: without it, it is "T3 or T4".
 func (m Manifest) Template() string {
 	switch {
-	case m.Encrypted:
+	case m.Staged && m.Install == nil:
+		return "T3 or T4"
+	case m.Decoded():
+		return "T4"
+	case m.Staged:
 		return "T3"
 	case m.Slot != nil:
 		return "T2b"
 	}
 	return "T1"
 }
+
+// Encrypted reports whether the payload is. It is false, too, when install was
+// severed.
+func (m Manifest) Encrypted() bool { return m.Install != nil && m.Install.Encryption != nil }
+
+// Decoded reports whether the image is decoded from the payload. It is false,
+// too, when install was severed.
+func (m Manifest) Decoded() bool { return m.Install != nil && m.Install.Decoding != nil }
 
 // components returns the component identifiers in index order.
 func (m Manifest) components() [][]byte {
@@ -173,7 +189,7 @@ func (m Manifest) components() [][]byte {
 	if staging == nil {
 		staging = defaultStaging
 	}
-	if m.Encrypted {
+	if m.Staged {
 		return [][]byte{component, staging}
 	}
 	return [][]byte{component}
@@ -182,7 +198,7 @@ func (m Manifest) components() [][]byte {
 // choose starts a sequence that works on a component: with one component there
 // is nothing to choose, with two the draft demands the command.
 func (m Manifest) choose(component uint64, commands ...command) []command {
-	if m.Encrypted {
+	if m.Staged {
 		commands = append([]command{{code: setComponentIndex, arg: component}}, commands...)
 	}
 	return commands
@@ -221,7 +237,8 @@ func (m Manifest) invoke() []command {
 	return m.choose(0, command{code: directiveInvoke, arg: reportFailure})
 }
 
-// install fetches the payload and, in T3, checks and decrypts it.
+// install fetches the payload, in T3 and T4 checks it, and then decrypts or
+// decodes it.
 func (m Manifest) install() ([]command, error) {
 	parameters := map[int64]any{parameterURI: m.Install.URI}
 	fetch := []command{
@@ -229,25 +246,30 @@ func (m Manifest) install() ([]command, error) {
 		{code: directiveFetch, arg: reportFailure},
 		{code: conditionImageMatch, arg: reportAll},
 	}
-	if !m.Encrypted {
+	if !m.Staged {
 		return fetch, nil
 	}
-	digest, err := m.Install.Ciphertext.Digest.encode()
+	digest, err := m.Install.Received.Digest.encode()
 	if err != nil {
 		return nil, err
 	}
 	parameters[parameterDigest] = digest
-	parameters[parameterSize] = m.Install.Ciphertext.Size
-	info, err := m.Install.Encryption.Encode()
-	if err != nil {
-		return nil, err
+	parameters[parameterSize] = m.Install.Received.Size
+	source := map[int64]any{parameterSource: 1}
+	if m.Encrypted() {
+		if source[parameterEncryptionInfo], err = m.Install.Encryption.Encode(); err != nil {
+			return nil, err
+		}
 	}
-	decrypt := []command{
-		{code: overrideParameters, arg: map[int64]any{parameterEncryptionInfo: info, parameterSource: 1}},
-		{code: directiveCopy, arg: reportFailure},
-		{code: conditionImageMatch, arg: reportAll},
+	open := command{code: directiveCopy, arg: reportFailure}
+	if m.Decoded() {
+		open.code = directiveDecode
+		if open.arg, err = m.Install.Decoding.encode(); err != nil {
+			return nil, err
+		}
 	}
-	return append(m.choose(1, fetch...), m.choose(0, decrypt...)...), nil
+	place := []command{{code: overrideParameters, arg: source}, open, {code: conditionImageMatch, arg: reportAll}}
+	return append(m.choose(1, fetch...), m.choose(0, place...)...), nil
 }
 
 // check refuses what the templates cannot express.
@@ -257,14 +279,21 @@ func (m Manifest) check() error {
 		return errors.New("manifest: no install information")
 	case in.URI == "" || len(in.URI) > MaxURI || !utf8.ValidString(in.URI):
 		return fmt.Errorf("manifest: URI of %d bytes, want 1 to %d in UTF-8", len(in.URI), MaxURI)
-	case m.Encrypted != (in.Encryption != nil):
-		return fmt.Errorf("manifest: encrypted is %t, encryption information present is %t", m.Encrypted, in.Encryption != nil)
-	case m.Encrypted && in.Ciphertext.Size != m.Image.Size:
-		return fmt.Errorf("manifest: ciphertext of %d bytes for an image of %d: A128CTR keeps the length", in.Ciphertext.Size, m.Image.Size)
+	case m.Staged != (m.Encrypted() || m.Decoded()):
+		return fmt.Errorf("manifest: staged is %t, encrypted %t, decoded %t", m.Staged, m.Encrypted(), m.Decoded())
+	case m.Staged && !m.Decoded() && in.Received.Size != m.Image.Size:
+		return fmt.Errorf("manifest: ciphertext of %d bytes for an image of %d: A128CTR keeps the length", in.Received.Size, m.Image.Size)
+	case m.Staged && in.Received.Size == 0:
+		return errors.New("manifest: empty payload")
 	case m.Image.Size == 0:
 		return errors.New("manifest: empty image")
 	case len(m.Version) > 0 && !m.Version.valid():
 		return fmt.Errorf("manifest: version elements %s: %w", m.Version, ErrVersion)
+	}
+	if m.Decoded() {
+		if err := m.Install.Decoding.check(); err != nil {
+			return err
+		}
 	}
 	components := m.components()
 	for i, c := range components {

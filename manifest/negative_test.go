@@ -20,6 +20,8 @@ const (
 	severable         // T1, install and text severable and present
 	integrated        // T1, payload in the envelope
 	encrypted         // T3
+	decoded           // T4, a difference
+	both              // T4, compressed and encrypted, install severable and present
 )
 
 // testTrust accepts the keys alpha and beta, and has withdrawn gamma.
@@ -45,6 +47,10 @@ func baseEnvelope(t testing.TB, base int) []byte {
 		o.Payload = testImage
 	case encrypted:
 		m = encryptedManifest()
+	case decoded:
+		m = decodedManifest()
+	case both:
+		m, o.SeverInstall = bothManifest(), true
 	}
 	return build(t, m, o, alpha(t))
 }
@@ -75,6 +81,7 @@ var (
 	toInstall  = []any{envelopeManifest, keyInstall}
 	toInfo     = []any{envelopeManifest, keyInstall, 11, parameterEncryptionInfo} // T3
 	toValidate = []any{envelopeManifest, keyValidate}
+	toDecoding = []any{envelopeManifest, keyInstall, 13} // T4: the payload-info
 )
 
 // Every case of the reference verifier's list (suit profile, "cases to test"),
@@ -197,6 +204,7 @@ var mutations = []mutation{
 		message := f.at(toInfo...).in()
 		f.at(toInstall...).at(11).set(parameterEncryptionInfo, wrap(tagged(16, list(message.kids[:3]...))))
 	}), want: verdict.Encrypt0},
+	{name: "unknown coding", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).at(decodeCoding).arg = 6 }), want: verdict.UnknownCoding},
 	{name: "revoked key", bend: func(f *forgery) {
 		f.key = gamma(f.t)
 		hint := f.key.Public().ID().Hint()
@@ -234,7 +242,7 @@ func (m mutation) run(t *testing.T) {
 }
 
 func TestNegative(t *testing.T) {
-	for base := range encrypted + 1 {
+	for base := range both + 1 {
 		if _, err := Verify(baseEnvelope(t, base), testTrust(t), testDevice); err != nil {
 			t.Fatalf("envelope %d: %v", base, err)
 		}
@@ -439,6 +447,58 @@ func TestRefusedElsewhere(t *testing.T) {
 		{name: "A128GCM", base: encrypted, bend: signed(func(f *forgery) { *f.at(toInfo...).at(1, 1) = *num(1) }), want: verdict.ContentAlgorithm},
 		{name: "A256KW", base: encrypted, bend: signed(func(f *forgery) { f.at(toInfo...).at(3, 0).kids[0] = protected(-5) }), want: verdict.RecipientAlgorithm},
 		{name: "ciphertext attached", base: encrypted, bend: signed(func(f *forgery) { f.at(toInfo...).in().kids[2] = bin(testCiphertext) }), want: verdict.CiphertextAttached},
+
+		// Decoding.
+		{name: "coding 0", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).at(decodeCoding).arg = 0 }), want: verdict.UnknownCoding},
+		{name: "coding 257", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).at(decodeCoding).arg = 257 }), want: verdict.UnknownCoding},
+		{name: "coding is text", base: decoded, bend: signed(func(f *forgery) { *f.at(toDecoding...).at(decodeCoding) = *text("od1") }), want: verdict.WrongType},
+		{name: "zstd with a base", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).at(decodeCoding).arg = 2 }), want: verdict.UnknownCoding},
+		{name: "detools without a base", base: decoded, bend: signed(func(f *forgery) {
+			p := f.at(toDecoding...)
+			p.at(decodeCoding).arg = 5
+			p.drop(decodeBaseDigest)
+			p.drop(decodeBaseSize)
+		}), want: verdict.UnknownCoding},
+		{name: "base without a size", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).drop(decodeBaseSize) }), want: verdict.MissingParameter},
+		{name: "base without a digest", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).drop(decodeBaseDigest) }), want: verdict.MissingParameter},
+		{name: "base size zero", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).at(decodeBaseSize).arg = 0 }), want: verdict.MissingImageSize},
+		{name: "base digest of SHA-384", base: decoded, bend: signed(func(f *forgery) { *f.at(toDecoding...).at(decodeBaseDigest, 0) = *num(-43) }), want: verdict.DigestAlgorithm},
+		{name: "base digest of 31 bytes", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).at(decodeBaseDigest, 1).str = sized(31) }), want: verdict.DigestLength},
+		{name: "decoder RAM zero", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).at(decodeRAM).arg = 0 }), want: verdict.MissingParameter},
+		{name: "decoder RAM 2^32", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).at(decodeRAM).arg = 1 << 32 }), want: verdict.TooLarge},
+		{name: "no coding", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).drop(decodeCoding) }), want: verdict.MissingParameter},
+		{name: "no decoder RAM", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).drop(decodeRAM) }), want: verdict.MissingParameter},
+		{name: "unknown payload information", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).set(5, num(0)) }), want: verdict.UnknownParameter},
+		{name: "text key in the payload information", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).set("x", num(0)) }), want: verdict.UnknownParameter},
+		{name: "payload information not in order", base: decoded, bend: signed(func(f *forgery) { p := f.at(toDecoding...); p.set(1, p.drop(1)) }), want: verdict.UnsortedKeys},
+		{name: "bytes after the payload information", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).in().tail = []byte{0} }), want: verdict.TrailingBytes},
+		{name: "payload information too long", base: decoded, bend: signed(func(f *forgery) { f.at(toInstall...).in().kids[13] = bin(sized(maxPayloadInfo + 1)) }), want: verdict.WrongLength},
+		{name: "payload information not wrapped", base: decoded, bend: signed(func(f *forgery) { f.at(toInstall...).in().kids[13] = dict(num(1), num(1), num(2), num(1)) }), want: verdict.WrongType},
+		{name: "payload size zero", base: decoded, bend: signed(func(f *forgery) { f.at(toInstall...).at(3, parameterSize).arg = 0 }), want: verdict.PayloadElementSize},
+		{name: "no payload digest", base: decoded, bend: signed(func(f *forgery) { f.at(toInstall...).at(3).drop(parameterDigest) }), want: verdict.MissingParameter},
+		{name: "no source", base: decoded, bend: signed(func(f *forgery) { f.at(toInstall...).at(11).drop(parameterSource) }), want: verdict.MissingParameter},
+		{name: "neither copied nor decoded", base: decoded, bend: signed(func(f *forgery) {
+			s := f.at(toInstall...).in()
+			s.kids = slices.Delete(s.kids, 12, 14)
+		}), want: verdict.MissingParameter},
+		{name: "copied and decoded", base: decoded, bend: signed(func(f *forgery) { f.at(toInstall...).insert(12, num(directiveCopy), num(reportFailure)) }), want: verdict.NotInProfile},
+		{name: "decoded twice", base: decoded, bend: signed(func(f *forgery) {
+			s := f.at(toInstall...).in()
+			f.at(toInstall...).insert(14, s.kids[12], s.kids[13])
+		}), want: verdict.NotInProfile},
+		{name: "decoded with one component", bend: signed(func(f *forgery) {
+			info, err := Decoding{Coding: CodingZstd, RAM: 1}.encode()
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			f.at(toInstall...).insert(4, num(directiveDecode), bin(info))
+		}), want: verdict.NotInProfile},
+		{name: "decode in validate", base: decoded, bend: signed(func(f *forgery) {
+			s := f.at(toInstall...).in()
+			f.at(toValidate...).insert(2, s.kids[12], s.kids[13])
+		}), want: verdict.NotInProfile},
+		{name: "another private command", base: decoded, bend: signed(func(f *forgery) { *f.at(toInstall...).in().kids[12] = *num(-258) }), want: verdict.UnknownCommand},
+		{name: "severed decoding is another", base: both, bend: func(f *forgery) { f.at(envelopeInstall, 13, decodeRAM).arg-- }, want: verdict.SeverableDigestMismatch},
 
 		// Well-formed, and not what a template gives.
 		{name: "another reporting policy", bend: signed(func(f *forgery) { f.at(toValidate...).at(1).arg = 14 }), want: verdict.NotInProfile},
@@ -721,7 +781,7 @@ func TestSignatures(t *testing.T) {
 // Every single-bit error of an envelope is refused, or stands in the key hint,
 // which is not signed, and then changes nothing in what was verified.
 func TestBitFlips(t *testing.T) {
-	for name, base := range map[string]int{"T1": plain, "T1 severable": severable, "T3": encrypted} {
+	for name, base := range map[string]int{"T1": plain, "T1 severable": severable, "T3": encrypted, "T4": decoded, "T4 severable": both} {
 		t.Run(name, func(t *testing.T) {
 			data := baseEnvelope(t, base)
 			trust := testTrust(t)
@@ -774,10 +834,20 @@ func TestNewErrors(t *testing.T) {
 		{"no URI", func(m *Manifest, _ *Options) { m.Install.URI = "" }, nil},
 		{"URI too long", func(m *Manifest, _ *Options) { m.Install.URI = string(sized(MaxURI + 1)) }, nil},
 		{"URI not UTF-8", func(m *Manifest, _ *Options) { m.Install.URI = "#\xff" }, nil},
-		{"encrypted without information", func(m *Manifest, _ *Options) { m.Encrypted = true }, nil},
+		{"encrypted without information", func(m *Manifest, _ *Options) { m.Staged = true }, nil},
 		{"information without encrypted", func(m *Manifest, _ *Options) { m.Install.Encryption = &cose.Encrypt{} }, nil},
 		{"information without recipients", func(m *Manifest, _ *Options) { *m = encryptedManifest(); m.Install.Encryption.Recipients = nil }, nil},
-		{"ciphertext of another size", func(m *Manifest, _ *Options) { *m = encryptedManifest(); m.Install.Ciphertext.Size++ }, nil},
+		{"ciphertext of another size", func(m *Manifest, _ *Options) { *m = encryptedManifest(); m.Install.Received.Size++ }, nil},
+		{"empty payload to decode", func(m *Manifest, _ *Options) { *m = decodedManifest(); m.Install.Received.Size = 0 }, nil},
+		{"decoding without staging", func(m *Manifest, _ *Options) { *m = decodedManifest(); m.Staged = false }, nil},
+		{"unknown coding", func(m *Manifest, _ *Options) { *m = decodedManifest(); m.Install.Decoding.Coding = 6 }, nil},
+		{"decoder without RAM", func(m *Manifest, _ *Options) { *m = decodedManifest(); m.Install.Decoding.RAM = 0 }, nil},
+		{"empty base", func(m *Manifest, _ *Options) { *m = decodedManifest(); m.Install.Decoding.Base.Size = 0 }, nil},
+		{"deflate with a base", func(m *Manifest, _ *Options) { *m = decodedManifest(); m.Install.Decoding.Coding = CodingDeflate }, nil},
+		{"hpatchlite without a base", func(m *Manifest, _ *Options) {
+			*m = decodedManifest()
+			m.Install.Decoding = &Decoding{Coding: CodingHPatchLite, RAM: 1}
+		}, nil},
 		{"empty image", func(m *Manifest, _ *Options) { m.Image.Size = 0 }, nil},
 		{"empty component identifier", func(m *Manifest, _ *Options) { m.Component = []byte{} }, nil},
 		{"long component identifier", func(m *Manifest, _ *Options) { m.Component = sized(9) }, nil},
@@ -825,6 +895,52 @@ func TestNewErrors(t *testing.T) {
 	}
 }
 
+// What a T4 says is read back, and a device that has severed its install
+// sequence knows no more than that the payload was not the image.
+func TestDecoding(t *testing.T) {
+	slot := uint32(1)
+	slotted := decodedManifest()
+	slotted.Slot = &slot
+	for name, want := range map[string]Manifest{"difference": decodedManifest(), "compressed and encrypted": bothManifest(), "for a slot": slotted} {
+		t.Run(name, func(t *testing.T) {
+			data := build(t, want, Options{SeverInstall: true}, alpha(t))
+			v, err := Authenticate(data, testTrust(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := v.Manifest()
+			if !m.Decoded() || m.Template() != "T4" || m.Encrypted() != want.Encrypted() || m.Payload() != want.Install.Received {
+				t.Errorf("%s, decoded %t, encrypted %t, payload %+v", m.Template(), m.Decoded(), m.Encrypted(), m.Payload())
+			}
+			if !reflect.DeepEqual(m.Install, want.Install) || !reflect.DeepEqual(m.Slot, want.Slot) {
+				t.Errorf("got %+v, want %+v", m.Install, want.Install)
+			}
+			f := forge(t, data, nil)
+			f.root.drop(envelopeInstall)
+			if v, err = Authenticate(f.root.encode(), testTrust(t)); err != nil {
+				t.Fatal(err)
+			}
+			if m = v.Manifest(); m.Decoded() || m.Encrypted() || !m.Staged || m.Template() != "T3 or T4" || m.Payload() != (Content{}) {
+				t.Errorf("severed: %+v", m)
+			}
+		})
+	}
+	if got := decodedManifest().Install.Decoding.Coding.String() + " " + Coding(9).String(); got != "od1 coding 9" {
+		t.Errorf("codings are called %q", got)
+	}
+}
+
+// The bytes of a decode command, as docs/manifest.cddl has them.
+func TestPayloadInfo(t *testing.T) {
+	d := Decoding{Coding: CodingDetools, RAM: 640, Base: &Content{Digest{0: 0xaa, 31: 0xbb}, 0x10000}}
+	want := append([]byte{0xa4, 1, 5, 2, 0x19, 2, 0x80, 3, 0x82, 0x2f, 0x58, 0x20, 0xaa}, make([]byte, 30)...)
+	want = append(want, 0xbb, 4, 0x1a, 0, 1, 0, 0)
+	got, err := d.encode()
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got % x, %v, want % x", got, err, want)
+	}
+}
+
 // Eight recipients fit when install is severed.
 func TestRecipients(t *testing.T) {
 	m := encryptedManifest()
@@ -841,7 +957,7 @@ func TestRecipients(t *testing.T) {
 	if !reflect.DeepEqual(in, m.Install) {
 		t.Errorf("got %+v, want %+v", in, m.Install)
 	}
-	if p, err := v.IntegratedPayload(); err != nil || !bytes.Equal(p, testCiphertext) || v.Manifest().Payload() != m.Install.Ciphertext {
+	if p, err := v.IntegratedPayload(); err != nil || !bytes.Equal(p, testCiphertext) || v.Manifest().Payload() != m.Install.Received {
 		t.Errorf("payload % x, %v", p, err)
 	}
 	f := forge(t, data, nil)

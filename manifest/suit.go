@@ -45,6 +45,21 @@ const (
 	directiveInvoke     = 23
 )
 
+// directiveDecode is the one command of the profile that SUIT does not have. It
+// stands where T3 has copy, and its argument is a payload-info of
+// docs/manifest.cddl. SUIT leaves the numbers below -256 to private use. It is a
+// command and no parameter: a device may skip a parameter of a number that it
+// does not know (section 8.4.8.16), and has to refuse such a command.
+const directiveDecode = -257
+
+// Keys of the payload-info.
+const (
+	decodeCoding     = 1
+	decodeRAM        = 2
+	decodeBaseDigest = 3
+	decodeBaseSize   = 4
+)
+
 // Parameters.
 const (
 	parameterVendor         = 1
@@ -69,14 +84,15 @@ const digestSHA256 = -16
 
 // Bounds of the profile, in bytes unless noted.
 const (
-	MaxManifest   = 1 << 10 // manifest without severed elements
-	MaxInstall    = 2 << 10 // severed install sequence: eight recipients need 1.1 KiB
-	MaxText       = 4 << 10
-	MaxURI        = 64
-	MaxSignatures = 3 // signature blocks in one envelope
-	maxComponent  = 8 // component identifier
-	maxSequence   = 1<<32 - 1
-	maxCommands   = 32 // commands in one sequence
-	maxPairs      = 16 // pairs of a map: enough to reach and name an unknown key
-	maxDepth      = 8  // nesting of the text element
+	MaxManifest    = 1 << 10 // manifest without severed elements
+	MaxInstall     = 2 << 10 // severed install sequence: eight recipients need 1.1 KiB
+	MaxText        = 4 << 10
+	MaxURI         = 64
+	MaxSignatures  = 3 // signature blocks in one envelope
+	maxComponent   = 8 // component identifier
+	maxSequence    = 1<<32 - 1
+	maxCommands    = 32 // commands in one sequence
+	maxPairs       = 16 // pairs of a map: enough to reach and name an unknown key
+	maxDepth       = 8  // nesting of the text element
+	maxPayloadInfo = 64 // payload-info: coding, RAM, base digest and size are 52 bytes at most
 )

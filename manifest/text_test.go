@@ -57,7 +57,7 @@ func TestTemplate(t *testing.T) {
 	slot := uint32(0)
 	slotted, both := plainManifest(), encryptedManifest()
 	slotted.Slot, both.Slot = &slot, &slot
-	for want, manifests := range map[string][]Manifest{"T1": {plainManifest()}, "T2b": {slotted}, "T3": {encryptedManifest(), both}} {
+	for want, manifests := range map[string][]Manifest{"T1": {plainManifest()}, "T2b": {slotted}, "T3": {encryptedManifest(), both}, "T4": {decodedManifest(), bothManifest()}} {
 		for _, m := range manifests {
 			if got := m.Template(); got != want {
 				t.Errorf("got %s, want %s", got, want)

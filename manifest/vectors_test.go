@@ -209,7 +209,7 @@ func TestProfile(t *testing.T) {
 			}
 			m := v.Manifest()
 			if m.Sequence != 1042 || m.Version.String() != "1.4.2" || m.Image.Size != tt.size || !reflect.DeepEqual(m.Slot, tt.slot) ||
-				m.Encrypted != tt.encrypted || (m.Text != nil) != tt.text || len(v.Signers()) != 1 || !v.Signers()[0].Equal(signer.Public()) {
+				m.Staged != tt.encrypted || (m.Text != nil) != tt.text || len(v.Signers()) != 1 || !v.Signers()[0].Equal(signer.Public()) {
 				t.Errorf("manifest %+v, signers %v", m, v.Signers())
 			}
 			if in, err := v.Install(); tt.uri == "" {

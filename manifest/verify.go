@@ -191,16 +191,17 @@ func (v *Verified) checkPayloadElement() error {
 	return nil
 }
 
-// Payload describes the bytes that are transferred: the ciphertext of T3, else
-// the image. It is zero for T3 when install was severed.
+// Payload describes the bytes that are transferred: those that T3 and T4 make
+// the image from, else the image. It is zero for T3 and T4 when install was
+// severed.
 func (m Manifest) Payload() Content {
 	switch {
-	case !m.Encrypted:
+	case !m.Staged:
 		return m.Image
 	case m.Install == nil:
 		return Content{}
 	}
-	return m.Install.Ciphertext
+	return m.Install.Received
 }
 
 // Manifest returns the verified facts. Its slices alias the envelope.

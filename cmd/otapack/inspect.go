@@ -194,7 +194,7 @@ func inspectEnvelope(name string, data []byte, diag bool) (part, error) {
 	if in := m.Install; in != nil {
 		v.URI = in.URI
 		if in.Encryption != nil {
-			v.Ciphertext = &release.Content{SHA256: in.Ciphertext.Digest, Size: in.Ciphertext.Size}
+			v.Ciphertext = &release.Content{SHA256: in.Received.Digest, Size: in.Received.Size}
 			v.IV = fmt.Sprintf("%x", in.Encryption.IV)
 			for _, r := range in.Encryption.Recipients {
 				v.Recipients = append(v.Recipients, recipientView{r.Algorithm, fmt.Sprintf("%x", r.KeyID)})

@@ -176,9 +176,9 @@ func (b *built) encrypt(to []encrypt.Recipient, random io.Reader) error {
 	}
 	info := encryptionInfo(sealer.Header())
 	b.payload, b.sealer = ciphertext.Bytes(), sealer
-	b.manifest.Encrypted = true
+	b.manifest.Staged = true
 	b.manifest.Image.Digest = result.PlainSHA256
-	b.manifest.Install.Ciphertext = manifest.Content{Digest: result.CipherSHA256, Size: uint32(result.Size)}
+	b.manifest.Install.Received = manifest.Content{Digest: result.CipherSHA256, Size: uint32(result.Size)}
 	b.manifest.Install.Encryption = &info
 	return nil
 }
@@ -198,7 +198,7 @@ func encryptionInfo(h encrypt.Header) cose.Encrypt {
 // install: after installing, a device need not keep the encryption information.
 func (b *built) draft(c component, keys []sign.PublicKey) (*manifest.Draft, error) {
 	return manifest.New(b.manifest, keys, manifest.Options{
-		Artifact: manifestArtifact(c.Name), SeverInstall: b.manifest.Encrypted, KeyHints: true,
+		Artifact: manifestArtifact(c.Name), SeverInstall: b.manifest.Encrypted(), KeyHints: true,
 	})
 }
 

@@ -100,7 +100,7 @@ func TestVendorFormats(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.Encrypted || m.Image.Digest != manifest.Digest(sha256.Sum256(files[c.Name])) || int(m.Image.Size) != len(files[c.Name]) {
+		if m.Encrypted() || m.Image.Digest != manifest.Digest(sha256.Sum256(files[c.Name])) || int(m.Image.Size) != len(files[c.Name]) {
 			t.Errorf("%s: the manifest covers %v", c.Name, m.Image)
 		}
 	}

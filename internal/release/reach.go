@@ -341,7 +341,7 @@ func (f *fleet) bootloader(ctx context.Context, part fleetPart, c census.Compone
 // keys tell. Where the census does not say, it is believed to have.
 func (p fleetPart) decryption(c census.Component) *objection {
 	install := p.manifest.Manifest().Install
-	if !p.manifest.Manifest().Encrypted || !c.KnowsRecipient || install == nil || install.Encryption == nil {
+	if !p.manifest.Manifest().Encrypted() || !c.KnowsRecipient || install == nil || install.Encryption == nil {
 		return nil
 	}
 	if len(c.Recipient) == 0 {
@@ -359,6 +359,6 @@ func (p fleetPart) decryption(c census.Component) *objection {
 // known whether it can decrypt its payload.
 func (f *fleet) unknownRecipient(class census.Class) bool {
 	return slices.ContainsFunc(f.parts, func(p fleetPart) bool {
-		return p.manifest.Manifest().Encrypted && !class.Components[p.config].KnowsRecipient
+		return p.manifest.Manifest().Encrypted() && !class.Components[p.config].KnowsRecipient
 	})
 }

@@ -136,8 +136,8 @@ func (p *parcel) encrypt(names ...string) {
 	}
 	header, result, ciphertext := seal(p.t, "sealer", to, p.payload)
 	p.payload = ciphertext
-	p.manifest.Encrypted = true
-	p.manifest.Install.Ciphertext = manifest.Content{Digest: result.CipherSHA256, Size: uint32(result.Size)}
+	p.manifest.Staged = true
+	p.manifest.Install.Received = manifest.Content{Digest: result.CipherSHA256, Size: uint32(result.Size)}
 	p.manifest.Install.Encryption = encryption(header)
 	p.device.DeviceKey = scalar(names[0])
 }
@@ -429,10 +429,10 @@ func suitRows(t *testing.T, chip string) []parcelRow {
 
 		{name: "image larger than the bank", change: func(p *parcel) {
 			p.manifest.Image.Size = bank + 1
-			p.manifest.Install.Ciphertext.Size = p.manifest.Image.Size
+			p.manifest.Install.Received.Size = p.manifest.Image.Size
 		}, step: bootloader.StepSize, reason: verdict.ImageExceedsBank},
 		{name: "image of 4 GiB", change: func(p *parcel) {
-			p.manifest.Image.Size, p.manifest.Install.Ciphertext.Size = math.MaxUint32, math.MaxUint32
+			p.manifest.Image.Size, p.manifest.Install.Received.Size = math.MaxUint32, math.MaxUint32
 		}, step: bootloader.StepSize, reason: verdict.ImageExceedsBank},
 		{name: "install severed", change: func(p *parcel) { p.layout.SeverInstall = true }, bend: func(f *forgery) { f.root.drop(envelopeInstall) },
 			step: bootloader.StepSize, reason: verdict.InstallSevered},
@@ -452,10 +452,10 @@ func suitRows(t *testing.T, chip string) []parcelRow {
 			step: bootloader.StepCiphertext, reason: verdict.CiphertextDigestMismatch},
 		{name: "the image instead of the ciphertext", only: ciphered, after: func(p *parcel) { p.payload = testBytes(t, "image", imageSize) },
 			step: bootloader.StepCiphertext, reason: verdict.CiphertextDigestMismatch},
-		{name: "plain image right, ciphertext digest wrong", only: ciphered, change: func(p *parcel) { p.manifest.Install.Ciphertext.Digest[31] ^= 1 },
+		{name: "plain image right, ciphertext digest wrong", only: ciphered, change: func(p *parcel) { p.manifest.Install.Received.Digest[31] ^= 1 },
 			step: bootloader.StepCiphertext, reason: verdict.CiphertextDigestMismatch},
 		{name: "digests swapped", only: ciphered, change: func(p *parcel) {
-			p.manifest.Image, p.manifest.Install.Ciphertext = p.manifest.Install.Ciphertext, p.manifest.Image
+			p.manifest.Image, p.manifest.Install.Received = p.manifest.Install.Received, p.manifest.Image
 		}, step: bootloader.StepCiphertext, reason: verdict.CiphertextDigestMismatch},
 		{name: "ciphertext before unwrap", only: ciphered, change: func(p *parcel) { p.device.DeviceKey = nil }, after: func(p *parcel) { flipBit(p, 0, 1) },
 			step: bootloader.StepCiphertext, reason: verdict.CiphertextDigestMismatch},

@@ -48,7 +48,7 @@ func released(envelope, payload []byte, device bootloader.Device) (verdicts.Cont
 	if err != nil {
 		return verdicts.Content{}, err
 	}
-	if !v.Manifest().Encrypted {
+	if !v.Manifest().Encrypted() {
 		return verdicts.Of(payload), nil
 	}
 	install, err := v.Install()

@@ -86,6 +86,7 @@ const (
 	InstallTwice             Reason = "install-twice"               // install both in the manifest and in the envelope
 	InstallSevered           Reason = "install-severed"             // install is wanted and was taken out
 	SeverableDigestMismatch  Reason = "severable-digest-mismatch"   // a severable element is not what the manifest names
+	UnknownCoding            Reason = "unknown-coding"              // payload coded in a way that the profile does not have, or not with or without a base
 	PayloadElementMissing    Reason = "payload-missing"             // integrated payload is wanted and absent
 	PayloadElementName       Reason = "payload-name"                // integrated payload under a name that the manifest does not fetch
 	PayloadElementSize       Reason = "payload-size"                // payload of another size than signed
