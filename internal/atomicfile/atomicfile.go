@@ -41,6 +41,8 @@ var (
 	ErrExists = errors.New("exists with other content")
 	ErrName   = errors.New("unusable file name")
 	ErrDone   = errors.New("set is already committed or aborted")
+	// ErrChanged says that a file is not what it was when the set was prepared.
+	ErrChanged = errors.New("was changed meanwhile")
 )
 
 // ExistsError names the destination that holds something else than what the set
@@ -64,6 +66,7 @@ type Set struct {
 	dir     string
 	files   []*staged // in the order in which they are published
 	pointer *staged   // published last, may replace; nil when there is none
+	held    [][]byte  // what the pointer may replace, nil for no file; none: anything
 	created []string  // directories that did not exist, parents first
 	done    bool
 
@@ -120,6 +123,15 @@ func (s *Set) Replace(path string, data []byte) error {
 	s.pointer = f
 	_, err = f.Write(data)
 	return err
+}
+
+// ReplaceUnchanged is Replace of a file whose content the set depends on: was is
+// what the caller read, nil when there was no file. If the file is something else
+// by then, and not data either, Commit changes nothing and its error wraps ErrChanged. Of two sets that
+// replace the same content at the same time, one is published.
+func (s *Set) ReplaceUnchanged(path string, data, was []byte) error {
+	s.held = [][]byte{was, data}
+	return s.Replace(path, data)
 }
 
 func (s *Set) write(name string, data []byte, mode fs.FileMode) error {
@@ -225,6 +237,11 @@ func (s *Set) Commit() error {
 	if s.done {
 		return fmt.Errorf("atomicfile: %w", ErrDone)
 	}
+	unlock, err := s.hold()
+	if err != nil {
+		return errors.Join(err, s.Abort())
+	}
+	defer unlock()
 	if err := s.publish(); err != nil {
 		return errors.Join(err, s.Abort())
 	}
@@ -236,11 +253,41 @@ func (s *Set) Commit() error {
 	}
 	// From here on nothing is taken back.
 	s.done = true
-	err := s.removeTemps()
+	err = s.removeTemps()
 	if s.pointer != nil {
 		err = errors.Join(err, syncDir(filepath.Dir(s.pointer.dest)))
 	}
 	return err
+}
+
+// hold keeps other sets from replacing the pointer, until unlock, and sees that
+// it is what it was.
+func (s *Set) hold() (unlock func(), err error) {
+	if s.held == nil {
+		return func() {}, nil
+	}
+	dir, err := os.Open(filepath.Dir(s.pointer.dest))
+	if err != nil {
+		return nil, fmt.Errorf("atomicfile: %w", err)
+	}
+	unlock = func() { _ = dir.Close() } // it was read from only
+	if err := lock(dir); err != nil {
+		unlock()
+		return nil, fmt.Errorf("atomicfile: %s: %w", dir.Name(), err)
+	}
+	is, err := os.ReadFile(s.pointer.dest)
+	if errors.Is(err, fs.ErrNotExist) {
+		is, err = nil, nil
+	}
+	same := func(may []byte) bool { return bytes.Equal(is, may) && (is == nil) == (may == nil) }
+	if err == nil && !slices.ContainsFunc(s.held, same) {
+		err = fmt.Errorf("%s: %w", s.pointer.dest, ErrChanged)
+	}
+	if err != nil {
+		unlock()
+		return nil, fmt.Errorf("atomicfile: %w", err)
+	}
+	return unlock, nil
 }
 
 // publish does everything but the pointer. It leaves taking back to Abort.

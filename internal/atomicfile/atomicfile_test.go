@@ -5,6 +5,7 @@ package atomicfile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -485,5 +486,76 @@ func BenchmarkCommit(b *testing.B) {
 		if err := s.Commit(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A set that depends on what it replaces is published only over that.
+func TestReplaceUnchanged(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		was     []byte
+		is      string // "-" for no file
+		changed bool
+	}{
+		{name: "none, as before", was: nil, is: "-"},
+		{name: "as before", was: []byte("1"), is: "1"},
+		{name: "empty, as before", was: []byte{}, is: ""},
+		{name: "what is to be written", was: []byte("1"), is: "2"},
+		{name: "another", was: []byte("1"), is: "3", changed: true},
+		{name: "one more byte", was: []byte("1"), is: "11", changed: true},
+		{name: "came", was: nil, is: "1", changed: true},
+		{name: "came empty", was: nil, is: "", changed: true},
+		{name: "went", was: []byte("1"), is: "-", changed: true},
+		{name: "went empty", was: []byte{}, is: "-", changed: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			last := filepath.Join(dir, "last")
+			want := map[string]string{}
+			if tt.is != "-" {
+				must(t, os.WriteFile(last, []byte(tt.is), 0o644))
+				want["last"] = tt.is
+			}
+			s := NewSet(dir)
+			defer s.Abort()
+			must(t, s.Write("file", []byte("x")))
+			must(t, s.ReplaceUnchanged(last, []byte("2"), tt.was))
+			err := s.Commit()
+			if errors.Is(err, ErrChanged) != tt.changed || err != nil && !tt.changed {
+				t.Errorf("got %v", err)
+			}
+			if !tt.changed {
+				want["last"], want["file"] = "2", "x"
+			}
+			checkTree(t, dir, want)
+		})
+	}
+}
+
+// Of sets that replace the same content at the same time, one is published.
+func TestReplaceUnchangedOnce(t *testing.T) {
+	dir := t.TempDir()
+	last := filepath.Join(dir, "last")
+	const sets = 8
+	results := make(chan error, sets)
+	for i := range sets {
+		s := NewSet(dir)
+		must(t, s.Write(fmt.Sprint(i), []byte("x")))
+		must(t, s.ReplaceUnchanged(last, fmt.Append(nil, "by ", i), nil))
+		go func() { results <- errors.Join(s.Commit(), s.Abort()) }()
+	}
+	published := 0
+	for range sets {
+		switch err := <-results; {
+		case err == nil:
+			published++
+		case !errors.Is(err, ErrChanged):
+			t.Error(err)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	if published != 1 || len(entries) != 2 {
+		t.Errorf("%d sets published, %d files", published, len(entries))
 	}
 }

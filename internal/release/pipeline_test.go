@@ -617,6 +617,18 @@ func TestWrite(t *testing.T) {
 			w.wantUnchanged(t, before)
 		})
 	}
+	t.Run("two at once", func(t *testing.T) {
+		w := newWorkshop(t)
+		first, second := w.verified(t, w.load(t, "1.0.0")), w.verified(t, w.load(t, "1.0.1"))
+		if err := first.Write(); err != nil {
+			t.Fatal(err)
+		}
+		before := w.snapshot(t)
+		if err := second.Write(); !errors.Is(err, atomicfile.ErrChanged) {
+			t.Errorf("two releases have sequence number 1: %v", err)
+		}
+		w.wantUnchanged(t, before)
+	})
 	t.Run("twice", func(t *testing.T) {
 		w := newWorkshop(t)
 		verified := w.verified(t, w.load(t, "1.0.0"))

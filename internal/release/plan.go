@@ -44,6 +44,7 @@ type Plan struct {
 	explicit bool // the sequence number was asked for
 	outDir   string
 	last     *Record // record of the last release, nil for the first
+	lastFile []byte  // what it was read from, nil for no file
 	inputs   []File
 	images   []image // one per component
 }
@@ -68,7 +69,7 @@ func (p *Project) Load(o Options) (*Plan, error) {
 	if plan.outDir == "" {
 		plan.outDir = filepath.Join(p.cfg.Resolve(p.cfg.Output.Dir), o.Version)
 	}
-	if plan.last, err = readRecord(p.cfg.Resolve(p.cfg.Output.LastRelease)); err != nil {
+	if plan.last, plan.lastFile, err = readRecordFile(p.cfg.Resolve(p.cfg.Output.LastRelease)); err != nil {
 		return nil, err
 	}
 	if err := plan.setSequence(o.Sequence); err != nil {
@@ -148,13 +149,23 @@ func (im image) flatten() ([]byte, error) {
 
 // readRecord reads a release.json; a missing file is no record and no error.
 func readRecord(path string) (*Record, error) {
+	r, _, err := readRecordFile(path)
+	return r, err
+}
+
+func readRecordFile(path string) (*Record, []byte, error) {
 	data, err := readFile(path, maxRecordFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, &InputError{path, err}
+		return nil, nil, &InputError{path, err}
 	}
+	r, err := parseRecord(path, data)
+	return r, data, err
+}
+
+func parseRecord(path string, data []byte) (*Record, error) {
 	var r Record
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
@@ -246,7 +257,7 @@ func (p *Plan) CatchUp(existing Record) error {
 	}
 	set := atomicfile.NewSet(p.outDir)
 	defer set.Abort() // after Commit it does nothing, before it the first error counts
-	if err := set.Replace(p.project.cfg.Resolve(p.project.cfg.Output.LastRelease), record); err != nil {
+	if err := set.ReplaceUnchanged(p.project.cfg.Resolve(p.project.cfg.Output.LastRelease), record, p.lastFile); err != nil {
 		return err
 	}
 	return set.Commit()

@@ -108,7 +108,9 @@ func BundleName(product string, version manifest.Version) string {
 
 // Write publishes the bundle and release.json, and then makes the latter the
 // last release: all or nothing. Existing files with other content are an
-// *atomicfile.ExistsError.
+// *atomicfile.ExistsError. When the last release is not the one that this one was
+// planned after, another run was faster, and has taken the sequence number: the
+// error wraps atomicfile.ErrChanged.
 //
 // Files for single devices are made on the way, each with a content key of its
 // own: Record names them afterwards.
@@ -131,7 +133,7 @@ func (v *Verified) Write() error {
 	if err := set.Write(recordName, record); err != nil {
 		return err
 	}
-	if err := set.Replace(plan.project.cfg.Resolve(plan.project.cfg.Output.LastRelease), record); err != nil {
+	if err := set.ReplaceUnchanged(plan.project.cfg.Resolve(plan.project.cfg.Output.LastRelease), record, plan.lastFile); err != nil {
 		return err
 	}
 	return set.Commit()
