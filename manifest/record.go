@@ -17,6 +17,7 @@ const (
 	MaxRecord     = 64 << 10 // payload of the message, in bytes
 	MaxComponents = 32
 	MaxAllowed    = 256 // allowed version combinations
+	MaxVariants   = 8   // of one component
 	maxName       = 64  // product, release id and role, in bytes
 )
 
@@ -36,6 +37,7 @@ const (
 	componentManifest = 2
 	componentVersion  = 3
 	componentRequires = 4
+	componentVariants = 5
 )
 
 // recordFormatVersion is the only format so far.
@@ -66,6 +68,18 @@ type RecordComponent struct {
 	Manifest Digest // identifies the component's SUIT manifest
 	Version  Version
 	Requires []Requirement // minimum versions of other components
+	// Variants are other ways to the same image, for devices that have a certain
+	// one. They are in ascending order of From.
+	Variants []RecordVariant
+}
+
+// RecordVariant is a second manifest of a component, whose payload is a
+// difference to an image that devices may have. It installs the image of the
+// component's own manifest.
+type RecordVariant struct {
+	Manifest Digest  // identifies the variant's SUIT manifest
+	From     Version // of the base
+	Base     Content // the plain image that the device has to have
 }
 
 // Requirement is a minimum version of a peer component.
@@ -129,6 +143,9 @@ func (r Record) Check() error {
 				return bad("%s has a malformed requirement", c.Role)
 			}
 		}
+		if fault := checkVariants(c.Variants); fault != "" {
+			return bad("%s has %s", c.Role, fault)
+		}
 	}
 	for _, versions := range append([][]Version{r.Own()}, r.Allowed...) {
 		if len(versions) != n {
@@ -142,6 +159,28 @@ func (r Record) Check() error {
 		}
 	}
 	return nil
+}
+
+// checkVariants says what is wrong with the variants of a component. A device
+// finds its own by the digest of what it has, people find it by the version, so
+// neither occurs twice.
+func checkVariants(variants []RecordVariant) string {
+	if len(variants) > MaxVariants {
+		return fmt.Sprintf("%d variants, at most %d are possible", len(variants), MaxVariants)
+	}
+	for i, v := range variants {
+		switch {
+		case !v.From.valid():
+			return fmt.Sprintf("a variant from version elements %d", []int32(v.From))
+		case v.Base.Size == 0:
+			return fmt.Sprintf("a variant from %s with an empty base", v.From)
+		case i > 0 && variants[i-1].From.Compare(v.From) >= 0:
+			return fmt.Sprintf("variants from %s and %s, which are not in ascending order", variants[i-1].From, v.From)
+		case slices.ContainsFunc(variants[:i], func(o RecordVariant) bool { return o.Base.Digest == v.Base.Digest }):
+			return fmt.Sprintf("a variant from %s whose base another one has, too", v.From)
+		}
+	}
+	return ""
 }
 
 func validName(s string) bool {
@@ -165,6 +204,15 @@ func (r Record) checkRequirements(versions []Version) error {
 	return nil
 }
 
+// variantWire is a variant as it is encoded.
+type variantWire struct {
+	_        struct{} `cbor:",toarray"`
+	Manifest []byte
+	From     []int32
+	Digest   []byte
+	Size     uint32
+}
+
 func (r Record) encode() ([]byte, error) {
 	components := make([]map[int64]any, len(r.Components))
 	for i, c := range r.Components {
@@ -175,6 +223,13 @@ func (r Record) encode() ([]byte, error) {
 				requires[q.Component] = q.Minimum
 			}
 			components[i][componentRequires] = requires
+		}
+		if len(c.Variants) > 0 {
+			variants := make([]variantWire, len(c.Variants))
+			for j, v := range c.Variants {
+				variants[j] = variantWire{Manifest: v.Manifest[:], From: v.From, Digest: v.Base.Digest[:], Size: v.Base.Size}
+			}
+			components[i][componentVariants] = variants
 		}
 	}
 	allowed := r.Allowed
@@ -374,6 +429,11 @@ func readRecordComponent(r *strictcbor.Reader) RecordComponent {
 			if r.OK() && len(c.Requires) == 0 {
 				r.Fail(verdict.WrongCount, "empty requirements")
 			}
+		case !k.IsText && k.Int == componentVariants:
+			seen-- // optional
+			for range r.Array(1, MaxVariants) {
+				c.Variants = append(c.Variants, readRecordVariant(r))
+			}
 		default:
 			r.Fail(verdict.UnknownKey, "key in component")
 		}
@@ -383,4 +443,14 @@ func readRecordComponent(r *strictcbor.Reader) RecordComponent {
 		r.Fail(verdict.MissingKey, "component lacks role, manifest digest or version")
 	}
 	return c
+}
+
+func readRecordVariant(r *strictcbor.Reader) RecordVariant {
+	var v RecordVariant
+	r.Array(4, 4)
+	copy(v.Manifest[:], r.Bytes(len(v.Manifest), len(v.Manifest)))
+	v.From = readVersion(r)
+	copy(v.Base.Digest[:], r.Bytes(len(v.Base.Digest), len(v.Base.Digest)))
+	v.Base.Size = uint32(r.Uint(1<<32 - 1))
+	return v
 }

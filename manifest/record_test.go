@@ -50,12 +50,22 @@ func TestRecordCheck(t *testing.T) {
 			}
 		}
 	}
+	variants := func(v ...RecordVariant) func(*Record) {
+		return func(r *Record) { r.Components[1].Variants = v }
+	}
 	for _, tt := range []struct {
 		name string
 		bend func(*Record)
 		want verdict.Reason
 	}{
 		{"as it is", func(*Record) {}, ""},
+		{"variants", variants(RecordVariant{Digest{3}, Version{1, 9}, Content{Digest{4}, 1}}, RecordVariant{Digest{5}, Version{2, 0}, Content{Digest{6}, 1}}), ""},
+		{"nine variants", variants(make([]RecordVariant, MaxVariants+1)...), verdict.RecordInconsistent},
+		{"variants not in order", variants(RecordVariant{Digest{3}, Version{2}, Content{Digest{4}, 1}}, RecordVariant{Digest{5}, Version{1}, Content{Digest{6}, 1}}), verdict.RecordInconsistent},
+		{"variants from one version", variants(RecordVariant{Digest{3}, Version{2}, Content{Digest{4}, 1}}, RecordVariant{Digest{5}, Version{2, 0}, Content{Digest{6}, 1}}), verdict.RecordInconsistent},
+		{"variants from one base", variants(RecordVariant{Digest{3}, Version{1}, Content{Digest{4}, 1}}, RecordVariant{Digest{5}, Version{2}, Content{Digest{4}, 1}}), verdict.RecordInconsistent},
+		{"variant from no version", variants(RecordVariant{Digest{3}, nil, Content{Digest{4}, 1}}), verdict.RecordInconsistent},
+		{"variant from an empty base", variants(RecordVariant{Digest{3}, Version{1}, Content{}}), verdict.RecordInconsistent},
 		{"no components", func(r *Record) { *r = Record{ID: "1", Product: "p"} }, verdict.RecordInconsistent},
 		{"32 components", many(32), ""},
 		{"33 components", many(33), verdict.RecordInconsistent},
@@ -165,7 +175,11 @@ func TestRecordRoundTrip(t *testing.T) {
 		most.Components = append(most.Components, c)
 		most.InstallOrder = append(most.InstallOrder, MaxComponents-1-i)
 	}
-	for name, want := range map[string]Record{"usual": testRecord(), "plain": plainer, "large": most} {
+	varied := testRecord()
+	for i := range MaxVariants {
+		varied.Components[1].Variants = append(varied.Components[1].Variants, RecordVariant{Digest{9, byte(i)}, Version{1, int32(i)}, Content{Digest{8, byte(i)}, 1<<32 - 1}})
+	}
+	for name, want := range map[string]Record{"usual": testRecord(), "plain": plainer, "large": most, "varied": varied} {
 		for _, a := range []sign.Algorithm{sign.ESP256, sign.ESP384} {
 			t.Run(name+" "+a.String(), func(t *testing.T) {
 				signer := testSigner(t, a, "alpha")
@@ -214,6 +228,13 @@ func (f *recordForgery) seal() {
 		f.t.Fatal(err)
 	}
 	block.kids[3] = bin(s.Encode(sign.Raw))
+}
+
+// variant adds one variant to the second component and returns the list.
+func (f *recordForgery) variant() *item {
+	variants := list(list(bin(sized(32)), list(num(2)), bin(sized(32)), num(1000)))
+	f.payload.at(recordComponents, 1).set(componentVariants, variants)
+	return variants
 }
 
 func recordTrust(t testing.TB) *sign.TrustSet {
@@ -270,7 +291,15 @@ func TestRecordRefusals(t *testing.T) {
 		{"component without a role", func(f *recordForgery) { f.payload.at(recordComponents, 0).drop(componentRole) }, verdict.MissingKey, path{recordComponents, 0}, true},
 		{"component without a manifest", func(f *recordForgery) { f.payload.at(recordComponents, 0).drop(componentManifest) }, verdict.MissingKey, path{recordComponents, 0}, true},
 		{"component without a version", func(f *recordForgery) { f.payload.at(recordComponents, 0).drop(componentVersion) }, verdict.MissingKey, path{recordComponents, 0}, true},
-		{"key in a component", func(f *recordForgery) { f.payload.at(recordComponents, 1).set(5, num(0)) }, verdict.UnknownKey, path{recordComponents, 1, 5}, false},
+		{"key in a component", func(f *recordForgery) { f.payload.at(recordComponents, 1).set(6, num(0)) }, verdict.UnknownKey, path{recordComponents, 1, 6}, false},
+		{"no variants", func(f *recordForgery) { f.payload.at(recordComponents, 1).set(componentVariants, list()) }, verdict.WrongCount, path{recordComponents, 1, componentVariants}, false},
+		{"nine variants", func(f *recordForgery) { f.variant().more = MaxVariants }, verdict.WrongCount, path{recordComponents, 1, componentVariants}, false},
+		{"variant is a map", func(f *recordForgery) { f.variant().kids[0] = dict() }, verdict.WrongType, path{recordComponents, 1, componentVariants, 0}, false},
+		{"variant of three elements", func(f *recordForgery) { f.variant().kids[0].more = -1 }, verdict.WrongCount, path{recordComponents, 1, componentVariants, 0}, false},
+		{"variant's manifest digest of 31 bytes", func(f *recordForgery) { f.variant().at(0, 0).str = sized(31) }, verdict.WrongLength, path{recordComponents, 1, componentVariants, 0, 0}, false},
+		{"variant from a malformed version", func(f *recordForgery) { f.variant().at(0, 1).kids = []*item{} }, verdict.WrongCount, path{recordComponents, 1, componentVariants, 0, 1}, false},
+		{"variant's base digest of 33 bytes", func(f *recordForgery) { f.variant().at(0, 2).str = sized(33) }, verdict.WrongLength, path{recordComponents, 1, componentVariants, 0, 2}, false},
+		{"variant's base size 2^32", func(f *recordForgery) { f.variant().at(0, 3).arg = 1 << 32 }, verdict.TooLarge, path{recordComponents, 1, componentVariants, 0, 3}, false},
 		{"text key in a component", func(f *recordForgery) { f.payload.at(recordComponents, 1).set("x", num(0)) }, verdict.UnknownKey, path{recordComponents, 1, "x"}, false},
 		{"empty role", func(f *recordForgery) { f.payload.at(recordComponents, 0, componentRole).str = nil }, verdict.WrongLength, path{recordComponents, 0, componentRole}, false},
 		{"manifest digest of 31 bytes", func(f *recordForgery) { f.payload.at(recordComponents, 0, componentManifest).str = sized(31) }, verdict.WrongLength, path{recordComponents, 0, componentManifest}, false},
@@ -288,6 +317,7 @@ func TestRecordRefusals(t *testing.T) {
 
 		// Check runs on what was read.
 		{"install order with a component twice", func(f *recordForgery) { f.payload.at(recordInstallOrder, 0).arg = 0 }, verdict.RecordInconsistent, nil, false},
+		{"variant with an empty base", func(f *recordForgery) { f.variant().at(0, 3).arg = 0 }, verdict.RecordInconsistent, nil, false},
 		{"minimum not met", func(f *recordForgery) { f.payload.at(recordComponents, 0, componentRequires, 1, 0).arg = 3 }, verdict.PeerTooOld, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

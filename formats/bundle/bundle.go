@@ -6,9 +6,11 @@
 // are stored, not compressed, in a fixed order, without times, attributes,
 // comments, extra fields, data descriptors or zip64:
 //
-//	release.cbor                the signed release record
-//	<component>/manifest.suit   for each component, in install order:
-//	<component>/payload.bin     its signed manifest and what its device receives
+//	release.cbor                            the signed release record
+//	<component>/manifest.suit               for each component, in install order:
+//	<component>/payload.bin                 its signed manifest and what its device receives
+//	<component>/from-<base>/manifest.suit   for each of its variants: the same for
+//	<component>/from-<base>/payload.bin     devices that have a certain image
 //
 // The same contents give the same bytes, and [Open] takes nothing else: every
 // byte that is not content is compared with what [Write] would put there. What
@@ -39,10 +41,16 @@ const (
 	PayloadName  = "payload.bin"
 )
 
+// variantFolder is the folder of a variant, in that of its component, before the
+// name of its base.
+const variantFolder = "from-"
+
 // Bounds of a bundle. Sizes are in bytes.
 const (
 	MaxComponents    = 32
 	MaxComponentName = 14 // lower-case letters, digits and hyphens, no hyphen first
+	MaxVariants      = 8  // of one component
+	MaxBaseName      = 50 // lower-case letters, digits, hyphens and dots, a digit or letter first
 	MaxRecord        = 64 << 10
 	MaxManifest      = 64 << 10
 	MaxSize          = 1<<32 - 2 // of the whole file: one more needs zip64
@@ -63,13 +71,28 @@ type Component struct {
 	Name     string
 	Manifest []byte            // signed manifest, at most MaxManifest bytes
 	Payload  *io.SectionReader // read from its beginning, wherever it stands
+	Variants []Variant         // at most MaxVariants
+}
+
+// Variant is another manifest and payload of a component, for devices that have
+// a certain image.
+type Variant struct {
+	Base     string // names that image: its version. Each occurs once
+	Manifest []byte // as in Component
+	Payload  *io.SectionReader
 }
 
 // Bundle is an opened .ota file. Its payloads are read from the file when they
 // are used.
 type Bundle struct {
 	Contents
-	payloadCRC []uint32 // as the headers say, by component
+	payloads []payload
+}
+
+// payload is the content of an entry that Open has not read.
+type payload struct {
+	entry
+	data *io.SectionReader
 }
 
 // entry is what the headers say about a file of the archive.
@@ -149,11 +172,40 @@ func plan(c Contents) ([]entry, []*io.SectionReader, error) {
 		if err := add(p.Name+"/"+PayloadName, p.Payload, MaxSize); err != nil {
 			return nil, nil, err
 		}
+		if err := checkVariants(p); err != nil {
+			return nil, nil, err
+		}
+		for _, v := range p.Variants {
+			folder := p.Name + "/" + variantFolder + v.Base + "/"
+			if err := add(folder+ManifestName, section(v.Manifest), MaxManifest); err != nil {
+				return nil, nil, err
+			}
+			if err := add(folder+PayloadName, v.Payload, MaxSize); err != nil {
+				return nil, nil, err
+			}
+		}
 	}
 	if size := totalSize(entries); size > MaxSize {
 		return nil, nil, fmt.Errorf("%d bytes, at most %d are possible: %w", size, int64(MaxSize), ErrContents)
 	}
 	return entries, data, nil
+}
+
+func checkVariants(p Component) error {
+	if n := len(p.Variants); n > MaxVariants {
+		return fmt.Errorf("component %s has %d variants, at most %d are possible: %w", p.Name, n, MaxVariants, ErrContents)
+	}
+	for i, v := range p.Variants {
+		switch {
+		case !validBase(v.Base):
+			return fmt.Errorf("component %s: base name %q: %w", p.Name, v.Base, ErrContents)
+		case slices.ContainsFunc(p.Variants[:i], func(o Variant) bool { return o.Base == v.Base }):
+			return fmt.Errorf("component %s: two variants from %s: %w", p.Name, v.Base, ErrContents)
+		case v.Payload == nil:
+			return fmt.Errorf("component %s: variant from %s without a payload: %w", p.Name, v.Base, ErrContents)
+		}
+	}
+	return nil
 }
 
 func section(b []byte) *io.SectionReader {
@@ -170,6 +222,19 @@ func validName(s string) bool {
 	}
 	for _, c := range []byte(s) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// validBase reports whether s is [a-z0-9][a-z0-9.-]{0,49}.
+func validBase(s string) bool {
+	if s == "" || len(s) > MaxBaseName || s[0] == '-' || s[0] == '.' {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' {
 			return false
 		}
 	}
@@ -197,17 +262,25 @@ func Open(r io.ReaderAt, size int64) (*Bundle, error) {
 		if name == "" {
 			break
 		}
-		manifest, err := p.content(name+"/"+ManifestName, MaxManifest)
-		if err != nil {
+		c := Component{Name: name}
+		if c.Manifest, c.Payload, err = b.parts(&p, name+"/"); err != nil {
 			return nil, err
 		}
-		e, err := p.local(name+"/"+PayloadName, MaxSize)
-		if err != nil {
-			return nil, err
+		for {
+			base, err := p.variant(c)
+			if err != nil {
+				return nil, err
+			}
+			if base == "" {
+				break
+			}
+			v := Variant{Base: base}
+			if v.Manifest, v.Payload, err = b.parts(&p, name+"/"+variantFolder+base+"/"); err != nil {
+				return nil, err
+			}
+			c.Variants = append(c.Variants, v)
 		}
-		b.Components = append(b.Components, Component{name, manifest, io.NewSectionReader(r, p.offset, int64(e.size))})
-		b.payloadCRC = append(b.payloadCRC, e.crc)
-		p.offset += int64(e.size)
+		b.Components = append(b.Components, c)
 	}
 	if err := p.end(); err != nil {
 		return nil, err
@@ -215,21 +288,37 @@ func Open(r io.ReaderAt, size int64) (*Bundle, error) {
 	return b, nil
 }
 
+// parts reads a manifest and finds the payload beside it.
+func (b *Bundle) parts(p *parser, folder string) ([]byte, *io.SectionReader, error) {
+	manifest, err := p.content(folder+ManifestName, MaxManifest)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := p.local(folder+PayloadName, MaxSize)
+	if err != nil {
+		return nil, nil, err
+	}
+	data := io.NewSectionReader(p.r, p.offset, int64(e.size))
+	b.payloads = append(b.payloads, payload{e, data})
+	p.offset += int64(e.size)
+	return manifest, data, nil
+}
+
 // CheckPayloads reads every payload and compares its CRC-32 with the headers.
 // After that the file is, byte for byte, what Write gives for its contents. It
 // says nothing about who made them.
 func (b *Bundle) CheckPayloads() error {
-	for i, c := range b.Components {
+	for _, c := range b.payloads {
 		sum := crc32.NewIEEE()
-		n, err := io.Copy(sum, rewind(c.Payload))
-		object := "bundle: " + c.Name + "/" + PayloadName
+		n, err := io.Copy(sum, rewind(c.data))
+		object := "bundle: " + c.name
 		switch {
 		case err != nil:
 			return fmt.Errorf("%s: %w", object, err)
-		case n != c.Payload.Size():
-			return verdict.New(verdict.BundleTruncated, object, "got %d bytes, want %d", n, c.Payload.Size())
-		case sum.Sum32() != b.payloadCRC[i]:
-			return verdict.New(verdict.BundleChecksum, object, "got CRC-32 %08x, want %08x", sum.Sum32(), b.payloadCRC[i])
+		case n != int64(c.size):
+			return verdict.New(verdict.BundleTruncated, object, "got %d bytes, want %d", n, c.size)
+		case sum.Sum32() != c.crc:
+			return verdict.New(verdict.BundleChecksum, object, "got CRC-32 %08x, want %08x", sum.Sum32(), c.crc)
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -19,8 +20,8 @@ func small() Contents {
 	return Contents{
 		Record: []byte("record"),
 		Components: []Component{
-			{"radio", []byte("manifest of radio"), section([]byte("payload of radio"))},
-			{"motor-2", []byte("manifest of motor"), section([]byte("payload of motor"))},
+			{"radio", []byte("manifest of radio"), section([]byte("payload of radio")), nil},
+			{"motor-2", []byte("manifest of motor"), section([]byte("payload of motor")), nil},
 		},
 	}
 }
@@ -135,10 +136,119 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// varied is small with variants of the first component.
+func varied() Contents {
+	c := small()
+	c.Components[0].Variants = []Variant{
+		{"1.2.0", []byte("manifest from 1.2.0"), section([]byte("patch of 1.2.0"))},
+		{"1.3.0-rc.1", []byte("manifest from 1.3.0-rc.1"), section([]byte("patch of 1.3.0-rc.1"))},
+	}
+	return c
+}
+
+func variedFiles() []file {
+	files := smallFiles()
+	return slices.Insert(files, 3,
+		file{name: "radio/from-1.2.0/manifest.suit", data: "manifest from 1.2.0"},
+		file{name: "radio/from-1.2.0/payload.bin", data: "patch of 1.2.0"},
+		file{name: "radio/from-1.3.0-rc.1/manifest.suit", data: "manifest from 1.3.0-rc.1"},
+		file{name: "radio/from-1.3.0-rc.1/payload.bin", data: "patch of 1.3.0-rc.1"},
+	)
+}
+
+func TestVariants(t *testing.T) {
+	data := encode(t, varied())
+	if want := zipped(t, "", variedFiles()...); !bytes.Equal(data, want) {
+		t.Errorf("got  %x\nwant %x", data, want)
+	}
+	b, err := open(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range varied().Components {
+		got := b.Components[i]
+		if got.Name != c.Name || len(got.Variants) != len(c.Variants) {
+			t.Fatalf("%s has %d variants, want %d of %s", got.Name, len(got.Variants), len(c.Variants), c.Name)
+		}
+		for j, v := range c.Variants {
+			payload, err := io.ReadAll(got.Variants[j].Payload)
+			want, _ := io.ReadAll(v.Payload)
+			if err != nil || got.Variants[j].Base != v.Base || !bytes.Equal(got.Variants[j].Manifest, v.Manifest) || !bytes.Equal(payload, want) {
+				t.Errorf("variant %d: %+v, %q, %v", j, got.Variants[j], payload, err)
+			}
+		}
+	}
+	if err := b.CheckPayloads(); err != nil {
+		t.Error(err)
+	}
+	if again := encode(t, b.Contents); !bytes.Equal(again, data) {
+		t.Error("an opened bundle is written in other bytes")
+	}
+	data[bytes.Index(data, []byte("patch of 1.3.0"))] ^= 1
+	if b, err = open(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.CheckPayloads(); verdict.Of(err) != verdict.BundleChecksum || !strings.Contains(err.Error(), "radio/from-1.3.0-rc.1/payload.bin") {
+		t.Errorf("a damaged patch: %v", err)
+	}
+}
+
+func TestVariantsRefused(t *testing.T) {
+	edit := func(f func(files []file) []file) []byte { return zipped(t, "", f(variedFiles())...) }
+	rename := func(i int, name string) []byte {
+		return edit(func(files []file) []file { files[i].name = name; return files })
+	}
+	many := smallFiles()[:3]
+	for i := range MaxVariants + 1 {
+		many = append(many, file{name: fmt.Sprintf("radio/from-%d/manifest.suit", i)}, file{name: fmt.Sprintf("radio/from-%d/payload.bin", i)})
+	}
+	for _, test := range []struct {
+		name   string
+		data   []byte
+		reason verdict.Reason
+	}{
+		{"no payload", edit(func(f []file) []file { return slices.Delete(f, 4, 5) }), verdict.BundleEntryOrder},
+		{"no manifest", edit(func(f []file) []file { return slices.Delete(f, 3, 4) }), verdict.BundleEntryOrder},
+		{"other base's payload", rename(4, "radio/from-1.2.1/payload.bin"), verdict.BundleEntryOrder},
+		{"other component's", edit(func(f []file) []file {
+			f[3].name, f[4].name = "motor-2/from-1/manifest.suit", "motor-2/from-1/payload.bin"
+			return f
+		}), verdict.BundleComponentName},
+		{"before the component", edit(func(f []file) []file { return slices.Concat(f[:1], f[3:5], f[1:3], f[5:]) }), verdict.BundleComponentName},
+		{"base twice", edit(func(f []file) []file { return slices.Insert(f, 5, f[3], f[4]) }), verdict.BundleBaseName},
+		{"no base", rename(3, "radio/from-/manifest.suit"), verdict.BundleBaseName},
+		{"dots", rename(3, "radio/from-../manifest.suit"), verdict.BundleBaseName},
+		{"upper case", rename(3, "radio/from-1.2.0-RC/manifest.suit"), verdict.BundleBaseName},
+		{"subfolder", rename(3, "radio/from-1/2/manifest.suit"), verdict.BundleBaseName},
+		{"long base", rename(3, "radio/from-"+strings.Repeat("1", MaxBaseName+1)+"/manifest.suit"), verdict.BundleBaseName},
+		{"too many", zipped(t, "", many...), verdict.BundleTooLarge},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if b, err := open(test.data); verdict.Of(err) != test.reason || b != nil {
+				t.Errorf("got %v, want %s", err, test.reason)
+			}
+		})
+	}
+	for name, bend := range map[string]func(*Component){
+		"malformed base":    func(c *Component) { c.Variants[0].Base = ".." },
+		"one base twice":    func(c *Component) { c.Variants[1].Base = c.Variants[0].Base },
+		"no payload":        func(c *Component) { c.Variants[1].Payload = nil },
+		"too many variants": func(c *Component) { c.Variants = make([]Variant, MaxVariants+1) },
+		"large manifest":    func(c *Component) { c.Variants[0].Manifest = make([]byte, MaxManifest+1) },
+	} {
+		c := varied()
+		bend(&c.Components[0])
+		var b bytes.Buffer
+		if err := Write(&b, c); !errors.Is(err, ErrContents) || b.Len() > 0 {
+			t.Errorf("%s: %v, %d bytes written", name, err, b.Len())
+		}
+	}
+}
+
 func TestLargest(t *testing.T) {
 	c := Contents{Record: bytes.Repeat([]byte{1}, MaxRecord)}
 	for i := range MaxComponents {
-		c.Components = append(c.Components, Component{fmt.Sprintf("component-%02d", i), bytes.Repeat([]byte{byte(i)}, MaxManifest), section(nil)})
+		c.Components = append(c.Components, Component{fmt.Sprintf("component-%02d", i), bytes.Repeat([]byte{byte(i)}, MaxManifest), section(nil), nil})
 	}
 	c.Components[3].Name = "component-long" // 14 bytes
 	b, err := open(encode(t, c))
@@ -272,7 +382,8 @@ func TestRefused(t *testing.T) {
 		{"hyphen first", rename(1, "-r/manifest.suit"), verdict.BundleComponentName, 48},
 		{"subfolder", rename(1, "a/b/manifest.suit"), verdict.BundleComponentName, 48},
 		{"zero byte", rename(1, "rad\x00o/manifest.suit"), verdict.BundleComponentName, 48},
-		{"long name", rename(1, "component-longe/manifest.suit"), verdict.BundleEntryOrder, 48},
+		{"long name", rename(1, "component-longe/manifest.suit"), verdict.BundleComponentName, 48},
+		{"longer name", rename(1, strings.Repeat("x", maxEntryName-len("/manifest.suit")+1)+"/manifest.suit"), verdict.BundleEntryOrder, 48},
 		{"backslash", rename(1, `radio\manifest.suit`), verdict.BundleEntryOrder, 48},
 		{"too many components", zipped(t, "", many...), verdict.BundleTooLarge, 0},
 		{"large record", edit(func(f []file) []file { f[0].data = strings.Repeat("x", MaxRecord+1); return f }), verdict.BundleTooLarge, 0},
@@ -352,7 +463,7 @@ func TestCheckPayloadsTruncated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Components[1].Payload = io.NewSectionReader(strings.NewReader("payl"), 0, b.Components[1].Payload.Size())
+	b.payloads[1].data = io.NewSectionReader(strings.NewReader("payl"), 0, b.payloads[1].data.Size())
 	if err := b.CheckPayloads(); verdict.Of(err) != verdict.BundleTruncated {
 		t.Errorf("got %v, want %s", err, verdict.BundleTruncated)
 	}
@@ -437,7 +548,8 @@ func (zeros) ReadAt(p []byte, off int64) (int, error) {
 
 func FuzzOpen(f *testing.F) {
 	f.Add(encode(f, small()))
-	f.Add(encode(f, Contents{nil, []Component{{"a", nil, section(nil)}}}))
+	f.Add(encode(f, varied()))
+	f.Add(encode(f, Contents{nil, []Component{{"a", nil, section(nil), nil}}}))
 	f.Add(zipped(f, "comment", smallFiles()...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := open(data)
@@ -458,7 +570,7 @@ func FuzzOpen(f *testing.F) {
 
 func BenchmarkWrite(b *testing.B) {
 	const size = 64 << 20
-	c := Contents{nil, []Component{{"radio", nil, io.NewSectionReader(zeros{}, 0, size)}}}
+	c := Contents{nil, []Component{{"radio", nil, io.NewSectionReader(zeros{}, 0, size), nil}}}
 	b.SetBytes(size)
 	b.ReportAllocs()
 	for b.Loop() {

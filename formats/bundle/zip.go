@@ -26,7 +26,7 @@ const (
 	centralSize = 46 // without the name
 	endSize     = 22
 
-	maxEntryName = MaxComponentName + len("/"+ManifestName)
+	maxEntryName = MaxComponentName + len("/"+variantFolder) + MaxBaseName + len("/"+ManifestName)
 )
 
 // appendLocal appends a local file header (section 4.3.7).
@@ -164,6 +164,38 @@ func (p *parser) component(before []Component) (string, error) {
 		return "", p.refuse(verdict.BundleTooLarge, "more than %d components", MaxComponents)
 	}
 	return name, nil
+}
+
+// variant returns the base of the variant of a component that begins here, or ""
+// where something else does, which is for the next one to judge.
+func (p *parser) variant(of Component) (string, error) {
+	signature, err := p.peek(4)
+	if err != nil {
+		return "", err
+	}
+	if binary.LittleEndian.Uint32(signature) == centralSignature {
+		return "", nil
+	}
+	entryName, err := p.name()
+	if err != nil {
+		return "", err
+	}
+	base, ok := strings.CutPrefix(entryName, of.Name+"/"+variantFolder)
+	if !ok {
+		return "", nil
+	}
+	base, ok = strings.CutSuffix(base, "/"+ManifestName)
+	switch {
+	case !ok:
+		return "", p.refuse(verdict.BundleEntryOrder, "entry %q, want the manifest of a variant", entryName)
+	case !validBase(base):
+		return "", p.refuse(verdict.BundleBaseName, "%s: base name %q", of.Name, base)
+	case slices.ContainsFunc(of.Variants, func(v Variant) bool { return v.Base == base }):
+		return "", p.refuse(verdict.BundleBaseName, "%s: two variants from %s", of.Name, base)
+	case len(of.Variants) == MaxVariants:
+		return "", p.refuse(verdict.BundleTooLarge, "%s: more than %d variants", of.Name, MaxVariants)
+	}
+	return base, nil
 }
 
 // name returns the name of the entry that begins here.

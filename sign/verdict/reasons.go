@@ -255,6 +255,7 @@ const (
 	BundleTrailingBytes Reason = "bundle-trailing-bytes" // goes on after the end record
 	BundleEntryOrder    Reason = "bundle-entry-order"    // an entry other than the one that has to follow
 	BundleComponentName Reason = "bundle-component-name" // a component name that is malformed or occurs twice
+	BundleBaseName      Reason = "bundle-base-name"      // the base of a variant has a malformed name, or one that occurs twice
 	BundleNotStored     Reason = "bundle-not-stored"     // a compressed or encrypted entry
 	BundleTooLarge      Reason = "bundle-too-large"      // an entry, or the number of components, beyond the bound
 	BundleChecksum      Reason = "bundle-checksum"       // CRC-32 of an entry is wrong
