@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,11 +22,11 @@ import (
 
 // transferOptions are the flags of transfer.
 type transferOptions struct {
-	mtu, packets, rate, runs int
-	interval, limit          time.Duration
-	loss                     string
-	seed                     uint64
-	uart                     []string
+	linkOptions
+	runs  int
+	limit time.Duration
+	loss  string
+	seed  uint64
 }
 
 func (a *app) transferCommand() *cobra.Command {
@@ -57,21 +56,14 @@ verify.`,
   otapack transfer release.ota --rate 12000 --loss drop=0.01 --uart motor=38400 --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.rate != 0 && cmd.Flags().Changed("packets") {
-				return usagef("--rate and --packets: want one of them")
-			}
-			return a.transfer(cmd.Context(), args[0], o)
+			return a.transfer(cmd, args[0], o)
 		},
 	}
 	f := c.Flags()
-	f.IntVar(&o.mtu, "mtu", 247, "ATT_MTU of the connection in `bytes`, 23 to 247")
-	f.DurationVar(&o.interval, "interval", 30*time.Millisecond, "connection `interval`, 7.5ms to 4s")
-	f.IntVar(&o.packets, "packets", 4, "packets in a connection interval")
-	f.IntVar(&o.rate, "rate", 0, "throughput in attribute `bytes` a second, instead of --packets")
+	o.flags(f)
 	f.StringVar(&o.loss, "loss", "average", "`profile` of the link: none, good, average, bad, or name=value, separated by commas")
 	f.IntVar(&o.runs, "runs", 100, "simulated transfers, 1 to 10000")
 	f.Uint64Var(&o.seed, "seed", 1, "`number` that the transfers' accidents follow from")
-	f.StringArrayVar(&o.uart, "uart", nil, "`component=baud` of a component that is fed over a UART (repeatable)")
 	f.DurationVar(&o.limit, "limit", 0, "longest `time` that 95 of 100 transfers of the whole bundle may take, 0 for any")
 	return c
 }
@@ -89,14 +81,6 @@ type transferResult struct {
 	Parts     []transferPart  `json:"parts"` // "release record", then the components in install order
 	Total     transferPart    `json:"total"`
 	Faults    []transferFault `json:"faults"`
-}
-
-type transferLink struct {
-	MTU             int     `json:"mtu"`
-	ChunkBytes      int     `json:"chunk_bytes"`
-	OverheadBytes   int     `json:"overhead_bytes"` // on the air, beside a message
-	IntervalSeconds float64 `json:"interval_seconds"`
-	PacketsPerSec   float64 `json:"packets_per_second"`
 }
 
 type transferLoss struct {
@@ -155,11 +139,9 @@ type transferFault struct {
 const (
 	maxTransferRuns   = 10000
 	maxTransferObject = 64 << 20 // bytes: it is held in memory
-	// transferCheckpoint is the erase unit of the device that stores the bundle.
-	transferCheckpoint = 4096
 )
 
-func (a *app) transfer(ctx context.Context, path string, o transferOptions) error {
+func (a *app) transfer(cmd *cobra.Command, path string, o transferOptions) error {
 	if o.runs < 1 || o.runs > maxTransferRuns {
 		return usagef("--runs %d: want 1 to %d", o.runs, maxTransferRuns)
 	}
@@ -171,13 +153,8 @@ func (a *app) transfer(ctx context.Context, path string, o transferOptions) erro
 	if t.loss, err = link.ParseLoss(o.loss); err != nil {
 		return usagef("--loss: %w", err)
 	}
-	if o.rate != 0 {
-		t.ble, err = link.BLERate(o.mtu, o.interval, o.rate)
-	} else {
-		t.ble, err = link.BLE(o.mtu, o.interval, o.packets)
-	}
-	if err != nil {
-		return usageError{err}
+	if t.ble, err = o.ble(cmd); err != nil {
+		return err
 	}
 	f, size, err := openInput(path)
 	if err != nil {
@@ -188,13 +165,17 @@ func (a *app) transfer(ctx context.Context, path string, o transferOptions) erro
 	if err != nil {
 		return &release.InputError{Path: path, Err: err}
 	}
-	if t.bauds, err = parseBauds(o.uart, b); err != nil {
+	var names []string
+	for _, c := range b.Components {
+		names = append(names, c.Name)
+	}
+	if t.bauds, err = o.bauds(names); err != nil {
 		return err
 	}
 	if !a.quiet {
 		defer term.StartProgress(os.Stderr, fmt.Sprintf("simulating %d transfers", o.runs)).Stop()
 	}
-	result, err := t.run(ctx, b, record)
+	result, err := t.run(cmd.Context(), b, record)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -222,28 +203,6 @@ func openBundle(r io.ReaderAt, size int64) (*bundle.Bundle, manifest.Record, err
 	return b, record, err
 }
 
-// parseBauds reads the values of --uart.
-func parseBauds(specs []string, b *bundle.Bundle) (map[string]int, error) {
-	bauds := map[string]int{}
-	for _, spec := range specs {
-		name, text, _ := strings.Cut(spec, "=")
-		baud, err := strconv.Atoi(text)
-		switch {
-		case err != nil:
-			return nil, usagef("--uart %q: want component=baud", spec)
-		case !slices.ContainsFunc(b.Components, func(c bundle.Component) bool { return c.Name == name }):
-			return nil, usagef("--uart: the bundle has no component %q", name)
-		case bauds[name] != 0:
-			return nil, usagef("--uart: %s is given twice", name)
-		}
-		if _, err := link.UART(baud); err != nil {
-			return nil, usagef("--uart: %w", err)
-		}
-		bauds[name] = baud
-	}
-	return bauds, nil
-}
-
 // transferrer simulates the parts of a bundle one after the other.
 type transferrer struct {
 	options transferOptions
@@ -260,10 +219,7 @@ func (t *transferrer) run(ctx context.Context, b *bundle.Bundle, record manifest
 	l, o := t.loss, t.options
 	result := &transferResult{
 		Schema: "otapack.transfer/1", ReleaseID: record.ID, Runs: o.runs, Seed: o.seed,
-		Link: transferLink{
-			MTU: o.mtu, ChunkBytes: t.ble.Chunk, OverheadBytes: t.ble.Overhead,
-			IntervalSeconds: o.interval.Seconds(), PacketsPerSec: 1 / t.ble.Frame.Seconds(),
-		},
+		Link: o.describe(t.ble),
 		Loss: transferLoss{
 			Drop: l.Drop, Duplicate: l.Duplicate, Reorder: l.Reorder, Corrupt: l.Corrupt,
 			Disconnect: l.Disconnect.Seconds(), Restart: l.Restart.Seconds(), PowerLoss: l.PowerLoss.Seconds(),
@@ -312,21 +268,20 @@ func (t *transferrer) part(ctx context.Context, name string, objects [][]byte) (
 	sums := make([]link.Result, t.options.runs)
 	for _, object := range objects {
 		p.Bytes += int64(len(object))
-		device := link.Device{Capacity: int64(len(object)), Checkpoint: transferCheckpoint}
-		clean, err := simulate(ctx, object, t.ble, link.Loss{}, device, 1, 0)
+		clean, err := undisturbed(ctx, object, t.ble)
 		if err != nil {
 			return p, err
 		}
-		p.Packets += clean[0].Frames
-		p.Air += clean[0].Air
-		p.Seconds.Clean += clean[0].Elapsed.Seconds()
-		runs, err := simulate(ctx, object, t.ble, t.loss, device, t.options.runs, t.options.seed+t.objects)
+		p.Packets += clean.Frames
+		p.Air += clean.Air
+		p.Seconds.Clean += clean.Elapsed.Seconds()
+		runs, err := simulate(ctx, object, t.ble, t.loss, t.options.runs, t.options.seed+t.objects)
 		if err != nil {
 			return p, err
 		}
 		t.objects++
 		if p.UART != nil {
-			wires, err := t.wires(ctx, object, device, p.UART)
+			wires, err := t.wires(ctx, object, p.UART)
 			if err != nil {
 				return p, err
 			}
@@ -347,28 +302,20 @@ func (t *transferrer) part(ctx context.Context, name string, objects [][]byte) (
 	return p, nil
 }
 
-func simulate(ctx context.Context, object []byte, l link.Link, loss link.Loss, d link.Device, runs int, seed uint64) ([]link.Result, error) {
-	s, err := link.New(object, l, loss, d)
-	if err != nil {
-		return nil, err
-	}
-	return s.Runs(ctx, runs, seed)
-}
-
 // wires adds an object's way over the UART.
-func (t *transferrer) wires(ctx context.Context, object []byte, d link.Device, u *transferUART) (time.Duration, error) {
+func (t *transferrer) wires(ctx context.Context, object []byte, u *transferUART) (time.Duration, error) {
 	l, err := link.UART(u.Baud)
 	if err != nil {
 		return 0, err
 	}
-	r, err := simulate(ctx, object, l, link.Loss{}, d, 1, 0)
+	r, err := undisturbed(ctx, object, l)
 	if err != nil {
 		return 0, err
 	}
-	u.Frames += r[0].Frames + r[0].Answers
-	u.Bytes += r[0].Air
-	u.Seconds += r[0].Elapsed.Seconds()
-	return r[0].Elapsed, nil
+	u.Frames += r.Frames + r.Answers
+	u.Bytes += r.Air
+	u.Seconds += r.Elapsed.Seconds()
+	return r.Elapsed, nil
 }
 
 // sum adds what follows in the same run. The first failure is the run's.
