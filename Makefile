@@ -8,7 +8,7 @@ BENCHTIME ?= 1s
 PACKAGES  ?= ./...
 PREFIX    ?= /usr/local
 
-.PHONY: build demo test modules lint interop consttime bench fuzz docs vectors man install clean help
+.PHONY: build demo test modules lint interop consttime cores faults bench fuzz docs vectors man install clean help
 
 ## build: bin/otapack
 build:
@@ -56,6 +56,16 @@ consttime:
 	@scripts/deps consttime
 	$(GO) vet -tags valgrind ./internal/valgrind ./bootloader
 	$(GO) test -tags valgrind -count=1 -exec 'valgrind -q --log-file=/dev/null' -run 'TestConstantTime$$' ./bootloader
+
+## cores: the C for bootloaders on an emulated Cortex-M0 and M4: what handles secrets leaves one trace
+cores:
+	@scripts/deps cores
+	bootloader/c/qemu/secrets
+
+## faults: single faults in the decision to boot, simulated: the hardened one resists, the controls fall
+faults:
+	@scripts/deps faults
+	bootloader/c/faults/run
 
 ## bench: benchmarks of every package and of whole processes (PACKAGES=./sign)
 bench:

@@ -142,25 +142,24 @@ static __attribute__((noinline)) void unaffine(state q)
 static __attribute__((noinline)) void shift_rows(state q)
 {
     for (int i = 0; i < 8; i++) {
-        uint32_t x = q[i];
+        uint32_t x = q[i], t = (x >> 4 ^ x) & 0x0f0f0000;
 
-        swap(&x, &x, 0x0f0f0000, 4); /* rows 2 and 3 by two columns */
+        x ^= t ^ t << 4; /* rows 2 and 3 by two columns, then rows 1 and 3 by one */
         q[i] = (x & 0x00ff00ff) | (x >> 2 & 0x3f003f00) | (x << 6 & 0xc000c000);
     }
 }
 
 static __attribute__((noinline)) void mix_columns(state q)
 {
-    uint32_t sum[8]; /* of each row and the next */
+    uint32_t high = q[7] ^ ror(q[7], 8), below = high;
 
-    for (int i = 0; i < 8; i++)
-        sum[i] = q[i] ^ ror(q[i], 8);
     for (int i = 0; i < 8; i++) {
-        uint32_t twice = sum[(i + 7) & 7];
+        uint32_t next = ror(q[i], 8), sum = q[i] ^ next; /* of each row and the next, to be doubled */
 
-        if (i == 1 || i == 3 || i == 4) /* of the field's polynomial, 1b */
-            twice ^= sum[7];
-        q[i] = twice ^ ror(q[i], 8) ^ ror(sum[i], 16);
+        q[i] = below ^ next ^ ror(sum, 16);
+        below = sum;
+        if (i == 0 || i == 2 || i == 3) /* of the field's polynomial, 1b */
+            below ^= high;
     }
 }
 

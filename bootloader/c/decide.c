@@ -54,10 +54,12 @@ static __attribute__((noinline)) uint32_t second_round(const struct otapack_deci
 
 void otapack_decide(const struct otapack_decision *d, void *ctx)
 {
-    volatile uint32_t first = OTAPACK_BAD, second = OTAPACK_BAD, failed = 0;
+    volatile uint32_t first = OTAPACK_BAD, second = OTAPACK_BAD, failed = UINT32_MAX;
 
     first = first_round(d, ctx, &failed);
     if (first != d->sums[0]) {
+        if (failed == UINT32_MAX) /* no check failed, and yet the sum is wrong */
+            d->panic();
         d->refuse(ctx, failed);
         return;
     }

@@ -21,22 +21,38 @@ static const otapack_number curve_b = {
 };
 
 /*
- * product is a * b. Cores without a long multiplication, Armv6-M, would call the
- * compiler's for 64 bits; four short ones are quicker. Where a multiplication
- * takes longer for some operands, a Cortex-M3, this is not constant time.
+ * accumulate sets *t to the low word of a * b + *t + carry and answers the high
+ * one. Cores without a long multiplication, Armv6-M, would call the compiler's
+ * for 64 bits; four short ones are quicker. Where a multiplication takes longer
+ * for some operands, as on a Cortex-M3, this is not constant time.
  */
-static inline uint64_t product(uint32_t a, uint32_t b)
+static inline uint32_t accumulate(uint32_t *t, uint32_t a, uint32_t b, uint32_t carry)
 {
-#if defined(__ARM_ARCH_6M__) || defined(OTAPACK_SHORT_MULTIPLY)
+#if defined(__ARM_FEATURE_DSP)
+    uint32_t low = *t;
+
+    __asm__("umaal %0, %1, %2, %3" : "+r"(low), "+r"(carry) : "r"(a), "r"(b));
+    *t = low;
+    return carry;
+#elif defined(__ARM_ARCH_6M__) || defined(OTAPACK_SHORT_MULTIPLY)
     uint32_t low = (a & 0xffff) * (b & 0xffff), high = (a >> 16) * (b >> 16);
     uint32_t middle = (a >> 16) * (b & 0xffff), other = (a & 0xffff) * (b >> 16);
 
     middle += low >> 16; /* at most ffff0000 */
     other += middle & 0xffff;
     high += (middle >> 16) + (other >> 16);
-    return (uint64_t)high << 32 | (other << 16 | (low & 0xffff));
+    low = other << 16 | (low & 0xffff);
+    low += carry;
+    high += low < carry;
+    low += *t;
+    high += low < *t;
+    *t = low;
+    return high;
 #else
-    return (uint64_t)a * b;
+    uint64_t sum = (uint64_t)a * b + *t + carry;
+
+    *t = (uint32_t)sum;
+    return (uint32_t)(sum >> 32);
 #endif
 }
 
@@ -82,33 +98,63 @@ static void reduce(otapack_number r, uint32_t carry, const otapack_number a, con
     choose(r, carry | (1 ^ sub_words(less, a, m->m)), less, a);
 }
 
+/* accumulate_words adds a * b to t, of nine words, and answers what is above them. */
+static uint32_t accumulate_words(uint32_t t[9], uint32_t a, const otapack_number b)
+{
+    uint32_t carry = 0;
+
+    for (int i = 0; i < 8; i++)
+        carry = accumulate(&t[i], a, b[i], carry);
+    t[8] += carry;
+    return t[8] < carry;
+}
+
+/*
+ * shift_p adds the multiple of p to t, of ten words, that makes it divisible by
+ * 2^32, and divides. That is t[0] times p, and p is 2^256 - 2^224 + 2^192 + 2^96 - 1.
+ */
+static void shift_p(uint32_t t[10])
+{
+    uint32_t q = t[0];
+    int64_t sum = (int64_t)t[3] + q;
+
+    t[0] = t[1];
+    t[1] = t[2];
+    t[2] = (uint32_t)sum;
+    sum = (sum >> 32) + t[4];
+    t[3] = (uint32_t)sum;
+    sum = (sum >> 32) + t[5];
+    t[4] = (uint32_t)sum;
+    sum = (sum >> 32) + t[6] + q;
+    t[5] = (uint32_t)sum;
+    sum = (sum >> 32) + t[7] - q;
+    t[6] = (uint32_t)sum;
+    sum = (sum >> 32) + t[8] + q;
+    t[7] = (uint32_t)sum;
+    sum = (sum >> 32) + t[9];
+    t[8] = (uint32_t)sum;
+}
+
+/* shift does the same for any modulus. */
+static void shift(uint32_t t[10], const struct otapack_modulus *m)
+{
+    t[9] += accumulate_words(t, t[0] * m->inverse, m->m);
+    for (int i = 0; i < 9; i++)
+        t[i] = t[i + 1];
+}
+
 void otapack_mul(otapack_number r, const otapack_number a, const otapack_number b, const struct otapack_modulus *m)
 {
-    uint32_t t[10] = {0};
+    uint32_t t[10];
 
+    for (int i = 0; i < 10; i++)
+        t[i] = 0;
     for (int i = 0; i < 8; i++) {
-        uint64_t c = 0;
-        uint32_t q;
-
-        for (int j = 0; j < 8; j++) {
-            c += product(a[i], b[j]) + t[j];
-            t[j] = (uint32_t)c;
-            c >>= 32;
-        }
-        c += t[8];
-        t[8] = (uint32_t)c;
-        t[9] = (uint32_t)(c >> 32);
-
-        q = t[0] * m->inverse; /* q m + t is divided by 2^32 */
-        c = (product(q, m->m[0]) + t[0]) >> 32;
-        for (int j = 1; j < 8; j++) {
-            c += product(q, m->m[j]) + t[j];
-            t[j - 1] = (uint32_t)c;
-            c >>= 32;
-        }
-        c += t[8];
-        t[7] = (uint32_t)c;
-        t[8] = t[9] + (uint32_t)(c >> 32);
+        t[9] = accumulate_words(t, a[i], b);
+        if (m == &otapack_p)
+            shift_p(t);
+        else
+            shift(t, m);
     }
     reduce(r, t[8], t, m);
 }

@@ -70,7 +70,7 @@ uint32_t otapack_unwrap_agreed(otapack_agreement *agree, const void *device_key,
                                      "SUIT Payload Encryption\x01";
     static const uint8_t salt[32] = {0};
     uint8_t secret[32], extracted[32];
-    uint32_t agreed, verdict;
+    uint32_t agreed, verdict, keep;
 
     agreed = agree(device_key, x, y, secret);
     hmac(salt, secret, sizeof secret, extracted);
@@ -78,9 +78,8 @@ uint32_t otapack_unwrap_agreed(otapack_agreement *agree, const void *device_key,
     verdict = otapack_unwrap(secret, wrapped, key);
     otapack_wipe(secret, sizeof secret);
     otapack_wipe(extracted, sizeof extracted);
-    if (agreed != OTAPACK_GOOD) { /* of a point that is none; not a secret */
-        otapack_wipe(key, 16);
-        return OTAPACK_BAD;
-    }
-    return verdict;
+    keep = 0u - (agreed >> 1 & 1);
+    for (int i = 0; i < 16; i++)
+        key[i] &= (uint8_t)keep;
+    return OTAPACK_BAD ^ ((OTAPACK_BAD ^ verdict) & keep);
 }
