@@ -202,6 +202,24 @@ func TestAnswers(t *testing.T) {
 	})
 }
 
+// TestDecide has three checks, and what they answer in the two rounds.
+func TestDecide(t *testing.T) {
+	eachBuild(t, func(t *testing.T, p *program) {
+		for _, c := range []struct{ first, second, want string }{
+			{"010101", "010101", "accept after 6 checks"},
+			{"000101", "010101", "refuse 0"},
+			{"010001", "010101", "refuse 1"},
+			{"010100", "010101", "refuse 2"},
+			{"000000", "010101", "refuse 0"},
+			{"010101", "000101", bad}, // in the second round it is a fault
+			{"010101", "010001", bad},
+			{"010101", "010100", bad},
+		} {
+			p.expect(t, c.want, "decide", unhex(t, c.first), unhex(t, c.second))
+		}
+	})
+}
+
 // TestAgainstGo asks for the same as crypto/sha256, crypto/aes and math/big.
 func TestAgainstGo(t *testing.T) {
 	eachBuild(t, func(t *testing.T, p *program) {

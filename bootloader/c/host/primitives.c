@@ -4,6 +4,7 @@
  * name and its arguments in hexadecimal digits, "-" for none; the line of the
  * answer is the result, or "bad".
  */
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "../aes.h"
+#include "../decide.h"
 #include "../ecdh.h"
 #include "../equal.h"
 #include "../field.h"
@@ -108,6 +110,51 @@ static void modular(const struct argument *a, const struct otapack_modulus *m)
     answer(true, out[0], sizeof out);
 }
 
+/* A decision over checks whose answers are arguments: a string of them for each round, 01 for good. */
+struct decision {
+    const struct argument *rounds;
+    size_t calls;
+};
+
+static jmp_buf panicked;
+
+static uint32_t check(void *ctx)
+{
+    struct decision *d = ctx;
+    size_t n = d->rounds[0].length, call = d->calls++;
+
+    return d->rounds[call / n].bytes[call % n] == 1 ? OTAPACK_GOOD : OTAPACK_BAD;
+}
+
+static void accept(void *ctx, uint32_t token)
+{
+    const struct decision *d = ctx;
+
+    printf(token == OTAPACK_TOKEN ? "accept after %zu checks\n" : "accept with a wrong token\n", d->calls);
+    fflush(stdout);
+}
+
+static void refuse(void *ctx, uint32_t failed)
+{
+    (void)ctx;
+    printf("refuse %u\n", failed);
+    fflush(stdout);
+}
+
+static void panic(void) { longjmp(panicked, 1); }
+
+static void decide(const struct argument *a)
+{
+    static otapack_check *const checks[] = {check, check, check};
+    static const struct otapack_decision decision = {checks, 3, OTAPACK_SUMS(3), accept, refuse, panic};
+    struct decision d = {a, 0};
+
+    if (setjmp(panicked) == 0)
+        otapack_decide(&decision, &d);
+    else
+        answer(false, NULL, 0);
+}
+
 int main(void)
 {
     static char line[2 * LONGEST];
@@ -142,6 +189,8 @@ int main(void)
             if (verdict != OTAPACK_GOOD && verdict != OTAPACK_BAD)
                 return 1;
             answer(verdict == OTAPACK_GOOD, out, 0);
+        } else if (!strcmp(name, "decide")) {
+            decide(a);
         } else if (!strcmp(name, "modular-p")) {
             modular(a, &otapack_p);
         } else if (!strcmp(name, "modular-n")) {
