@@ -24,7 +24,8 @@ extern const struct otapack_modulus otapack_n; /* of scalars: the order of the g
 
 /*
  * Arguments below the modulus give a result below it. Result and arguments may
- * be the same. otapack_mul is the product by 2^-256, Montgomery's.
+ * be the same. otapack_mul is the product by 2^-256, Montgomery's; one of its two
+ * arguments need not be below the modulus.
  */
 void otapack_mul(otapack_number r, const otapack_number a, const otapack_number b, const struct otapack_modulus *m);
 void otapack_add(otapack_number r, const otapack_number a, const otapack_number b, const struct otapack_modulus *m);

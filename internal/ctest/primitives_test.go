@@ -6,7 +6,9 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
+	"crypto/ecdsa"
 	"crypto/elliptic"
+	crand "crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -277,11 +279,12 @@ func modular(x, y, m *big.Int) string {
 // suite is a file of Wycheproof.
 type suite struct {
 	TestGroups []struct {
-		KeySize int
-		Tests   []struct {
-			ID                                    int `json:"tcId"`
-			Key, Msg, CT, Public, Private, Shared string
-			Result                                string
+		KeySize   int
+		PublicKey struct{ Uncompressed string }
+		Tests     []struct {
+			ID                                         int `json:"tcId"`
+			Key, Msg, CT, Sig, Public, Private, Shared string
+			Result                                     string
 		}
 	}
 }
@@ -335,6 +338,73 @@ func TestWycheproofECDH(t *testing.T) {
 		}
 		if n["valid"] < 200 || n["invalid"] == 0 {
 			t.Errorf("%v: want both", n)
+		}
+	})
+}
+
+// TestWycheproofECDSA has all signatures of 64 bytes; two of the valid ones have
+// a point whose x coordinate is not below n.
+func TestWycheproofECDSA(t *testing.T) {
+	var s suite
+	if err := testvectors.JSON("wycheproof/ecdsa_secp256r1_sha256_p1363_test.json", &s); err != nil {
+		t.Fatal(err)
+	}
+	eachBuild(t, func(t *testing.T, p *program) {
+		n := map[string]int{}
+		for _, group := range s.TestGroups {
+			key := unhex(t, group.PublicKey.Uncompressed)
+			for _, c := range group.Tests {
+				if len(c.Sig) != 2*64 {
+					continue
+				}
+				n[c.Result]++
+				want := bad
+				if c.Result == "valid" {
+					want = ""
+				}
+				digest := sha256.Sum256(unhex(t, c.Msg))
+				p.expect(t, want, "ecdsa", key[1:], digest[:], unhex(t, c.Sig))
+			}
+		}
+		if n["valid"] != 173 || n["invalid"] == 0 {
+			t.Errorf("%v: want both", n)
+		}
+	})
+}
+
+// TestSignatures has what Go signs, and the same with a bit changed.
+func TestSignatures(t *testing.T) {
+	eachBuild(t, func(t *testing.T, p *program) {
+		bytes := random("signatures")
+		params := elliptic.P256().Params()
+		digests := [][]byte{make([]byte, 32), params.N.Bytes(), slices.Repeat([]byte{0xff}, 32)}
+		for range 20 {
+			digests = append(digests, bytes(32))
+		}
+		for i, digest := range digests {
+			key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			point, err := key.PublicKey.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, s, err := ecdsa.Sign(crand.Reader, key, digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			signature := slices.Concat(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32)))
+			p.expect(t, "", "ecdsa", point[1:], digest, signature)
+			for _, part := range [][]byte{point[1:], digest, signature} {
+				part[(7*i)%len(part)] ^= 1 << (i % 8)
+				p.expect(t, bad, "ecdsa", point[1:], digest, signature)
+				part[(7*i)%len(part)] ^= 1 << (i % 8)
+			}
+			for _, scalar := range [][]byte{make([]byte, 32), params.N.Bytes(), digests[2]} {
+				p.expect(t, bad, "ecdsa", point[1:], digest, slices.Concat(scalar, signature[32:]))
+				p.expect(t, bad, "ecdsa", point[1:], digest, slices.Concat(signature[:32], scalar))
+			}
 		}
 	})
 }

@@ -14,6 +14,7 @@
 #include "../aes.h"
 #include "../decide.h"
 #include "../ecdh.h"
+#include "../ecdsa.h"
 #include "../equal.h"
 #include "../field.h"
 #include "../recipient.h"
@@ -181,6 +182,9 @@ int main(void)
         } else if (!strcmp(name, "ecdh")) {
             verdict = otapack_ecdh(a[0].bytes, a[1].bytes, a[2].bytes, out);
             answer(verdict == OTAPACK_GOOD, out, 32);
+        } else if (!strcmp(name, "ecdsa")) {
+            verdict = otapack_ecdsa_verify(a[0].bytes, a[1].bytes, a[2].bytes);
+            answer(verdict == OTAPACK_GOOD, out, 0);
         } else if (!strcmp(name, "agreed")) {
             verdict = otapack_unwrap_agreed(otapack_ecdh, a[0].bytes, a[1].bytes, a[2].bytes, a[3].bytes, out);
             answer(verdict == OTAPACK_GOOD, out, 16);
