@@ -24,6 +24,8 @@ import (
 	"testing"
 
 	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/sign/cose"
+	"github.com/otapack/otapack/sign/strictcbor"
 	"github.com/otapack/otapack/testvectors"
 )
 
@@ -500,5 +502,41 @@ func TestRecipients(t *testing.T) {
 		p.expect(t, bad, "agreed", private.Bytes(), r.EphemeralY[:], r.EphemeralX[:], r.Wrapped[:])
 		r.Wrapped[5] ^= 1
 		p.expect(t, bad, "agreed", private.Bytes(), r.EphemeralX[:], r.EphemeralY[:], r.Wrapped[:])
+	})
+}
+
+// TestDraft opens the examples of draft-ietf-suit-firmware-encryption, with the
+// draft's keys.
+func TestDraft(t *testing.T) {
+	const image = "This is a real firmware image."
+	eachBuild(t, func(t *testing.T, p *program) {
+		for _, name := range []string{"aes-kw-aes-ctr", "es-ecdh-aes-ctr"} {
+			info, err := testvectors.Hex("suit/firmware-encryption/suit-encryption-info-" + name + ".hex")
+			if err != nil {
+				t.Fatal(err)
+			}
+			payload, err := testvectors.Hex("suit/firmware-encryption/encrypted-payload-" + name + ".hex")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := strictcbor.NewReader(name, info)
+			e := cose.ReadEncrypt(r)
+			if !r.OK() || len(e.Recipients) != 1 {
+				t.Fatal(name, r.Err())
+			}
+			to := e.Recipients[0]
+			var key string
+			if to.Algorithm == cose.A128KW {
+				key = p.ask(t, "unwrap", []byte(strings.Repeat("a", 16)), to.Wrapped[:])
+			} else {
+				device := unhex(t, "60fe6dd6d85d5740a5349b6f91267eeac5ba81b8cb53ee249e4b4eb102c476b3")
+				key = p.ask(t, "agreed", device, to.X[:], to.Y[:], to.Wrapped[:])
+			}
+			if key == bad {
+				t.Errorf("%s: the content key does not open", name)
+				continue
+			}
+			p.expect(t, hex.EncodeToString([]byte(image)), "ctr", unhex(t, key), e.IV[:], payload)
+		}
 	})
 }
