@@ -167,7 +167,9 @@ func random(seed string) func(n int) []byte {
 	r := rand.NewChaCha8(sha256.Sum256([]byte(seed)))
 	return func(n int) []byte {
 		b := make([]byte, n)
-		r.Read(b)
+		if _, err := r.Read(b); err != nil {
+			panic(err) // it has none
+		}
 		return b
 	}
 }
