@@ -75,6 +75,9 @@ func (r Rehearsal) prepare(ctx context.Context, fault fault) (*plan, error) {
 		}
 		p.sequence = part.releases[1].sequence
 	}
+	if !slices.ContainsFunc(p.parts, func(part *part) bool { return !part.updated() }) {
+		return nil, verdict.New(verdict.SequenceRollback, "starting state", "has the release already, sequence number %d", p.sequence)
+	}
 	if err := p.layOut(); err != nil {
 		return nil, err
 	}
@@ -103,7 +106,7 @@ func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*p
 		return nil, err
 	}
 	m := v.Manifest().Manifest()
-	if m.Sequence <= c.Before.Sequence {
+	if m.Sequence < c.Before.Sequence {
 		return nil, verdict.New(verdict.SequenceRollback, "starting state", "has sequence number %d, the release %d", c.Before.Sequence, m.Sequence)
 	}
 	after := &release{version: m.Version, sequence: m.Sequence, envelope: c.Envelope, payload: c.Payload, image: c.Payload}
@@ -115,9 +118,11 @@ func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*p
 			return nil, err
 		}
 	}
-	before, err := part.before(ctx, c.Before, m, random)
-	if err != nil {
-		return nil, err
+	before := after
+	if m.Sequence > c.Before.Sequence {
+		if before, err = part.before(ctx, c.Before, m, random); err != nil {
+			return nil, err
+		}
 	}
 	part.releases = [2]*release{before, after}
 	for _, r := range part.releases {
@@ -129,6 +134,9 @@ func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*p
 	}
 	return part, nil
 }
+
+// updated reports whether the component has the release from the start.
+func (p *part) updated() bool { return p.releases[0] == p.releases[1] }
 
 func decrypt(id encrypt.Identity, v *Verified, payload []byte) ([]byte, error) {
 	install, err := v.Manifest().Install()
@@ -256,7 +264,8 @@ func (c Chip) complete() (Chip, error) {
 func (r Region) overlaps(o Region) bool { return uint64(r.Base) < o.End() && uint64(o.Base) < r.End() }
 
 // layOut makes the packages of both releases: the host's has everything, the
-// others' have their own image.
+// others' have their own image. A component that has the release already has its
+// package: of a host, the one with what is still to be passed on.
 func (p *plan) layOut() error {
 	for which := range 2 {
 		var all []contents

@@ -54,10 +54,12 @@ type RehearsedComponent struct {
 }
 
 // Before is what a component has before the release: firmware of random bytes,
-// signed with a key of its own that the simulated device trusts too.
+// signed with a key of its own that the simulated device trusts too. With the
+// release's own sequence number it is the release, which an earlier visit of the
+// phone has brought: the rest of the device is still to come.
 type Before struct {
 	Version  manifest.Version
-	Sequence uint32 // below the release's; also the rollback counter
+	Sequence uint32 // also the rollback counter
 	Size     int    // of the image in bytes
 }
 
@@ -99,7 +101,7 @@ type job struct {
 // cutAll makes all runs.
 func (p *plan) cutAll(ctx context.Context, t *tally) error {
 	axes := []bool{false, true}
-	if p.host < 0 {
+	if p.host < 0 || p.parts[p.host].updated() {
 		axes = axes[:1] // nobody could fall back
 	}
 	chosen := make([][]bool, len(axes))

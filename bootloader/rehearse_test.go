@@ -321,8 +321,7 @@ func TestRehearseRefused(t *testing.T) {
 			r.Components[1] = testComponent(t, "motor", "nrf52840", "T1", 10)
 			r.Components[1].Envelope[20] ^= 1
 		}, "?"},
-		"older":    {func(r *Rehearsal) { r.Components[0].Before.Sequence = 1043 }, verdict.SequenceRollback},
-		"the same": {func(r *Rehearsal) { r.Components[0].Before.Sequence = 1042 }, verdict.SequenceRollback},
+		"older": {func(r *Rehearsal) { r.Components[0].Before.Sequence = 1043 }, verdict.SequenceRollback},
 		"image too large for a directory": {func(r *Rehearsal) {
 			r.Components[0] = testComponent(t, "radio", "nrf52840", "T1", 0x68000)
 		}, verdict.PackageExceedsBank},
@@ -428,4 +427,61 @@ func TestExhaustive(t *testing.T) {
 func ExampleRun_String() {
 	fmt.Println(Run{Sick: true, Cuts: []Cut{{Op: 117, Reach: ReachBoard, Mode: flash.Torn}}})
 	// Output: sick,board:torn:117
+}
+
+// A device that has a part of the release gets the rest.
+func TestRehearseRest(t *testing.T) {
+	for name, tt := range map[string]struct {
+		has   int // component that has the release
+		ends  []string
+		wear  [2]bool // whose flash is written, beside the journal
+		start string
+	}{
+		"radio has it": {0, []string{"radio 1.4.2, motor 1.4.2"}, [2]bool{false, true}, "radio 1.4.2, motor 1.4.1"},
+		"motor has it": {1, []string{"radio 1.4.1, motor 1.4.2", "radio 1.4.2, motor 1.4.2"}, [2]bool{true, false}, "radio 1.4.1, motor 1.4.2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := brush(t, 5000, 3000)
+			r.Pairs = 1
+			r.Components[tt.has].Before = Before{Version: newVersion, Sequence: 1042, Size: 1}
+			r.Allows = allowing() // what devices start with is allowed anyhow
+			p, err := r.prepare(t.Context(), noFault)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := p.world(Run{})
+			for range w.mcus {
+				if _, err := w.turn(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := w.describe(); got != tt.start {
+				t.Errorf("starts with %s, want %s", got, tt.start)
+			}
+			o := runAll(t, r, noFault)
+			if len(o.Failures) > 0 {
+				t.Errorf("%+v", o.Failures)
+			}
+			var ends []string
+			for _, e := range o.Ends {
+				ends = append(ends, e.State)
+			}
+			slices.Sort(ends)
+			if !slices.Equal(ends, tt.ends) {
+				t.Errorf("ends in %q, want %q", ends, tt.ends)
+			}
+			for i, w := range o.Wear {
+				if w.Erases > 0 != tt.wear[i] {
+					t.Errorf("wear %+v", w)
+				}
+			}
+		})
+	}
+	r := brush(t, 2000, 1000)
+	for i := range r.Components {
+		r.Components[i].Before.Sequence = 1042
+	}
+	if _, err := r.Run(t.Context()); verdict.Of(err) != verdict.SequenceRollback {
+		t.Errorf("with the whole release: %v", err)
+	}
 }

@@ -60,14 +60,9 @@ func (a *app) reach(ctx context.Context, path, file string, allow bool) error {
 	if err != nil {
 		return err
 	}
-	in, _, err := openInput(file)
+	classes, err := readCensus(file, project)
 	if err != nil {
 		return err
-	}
-	defer in.Close()
-	classes, err := census.Parse(in, project.CensusParts())
-	if err != nil {
-		return inputError(file, err)
 	}
 	f, size, err := openInput(path)
 	if err != nil {
@@ -92,6 +87,20 @@ func (a *app) reach(ctx context.Context, path, file string, allow bool) error {
 		return resultError{&release.PolicyError{Findings: findings}, result}
 	}
 	return a.result(result, "")
+}
+
+// readCensus reads the devices in the field.
+func readCensus(path string, project *release.Project) ([]census.Class, error) {
+	in, _, err := openInput(path)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	classes, err := census.Parse(in, project.CensusParts())
+	if err != nil {
+		return nil, inputError(path, err)
+	}
+	return classes, nil
 }
 
 // reachFindings groups the classes that do not accept by their reason.

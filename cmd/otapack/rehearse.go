@@ -32,18 +32,33 @@ record does not list, or lower its rollback counter; and in the end the release
 has to be installed, or the firmware that does not work to be gone.
 
 The devices start with the last release if it is older than the bundle, with the
-one of --from, or with made-up firmware. Programming is cut every 256 bytes, and
-every write unit with --exhaustive; the bootloaders' journals always are.
+one of --from, or with made-up firmware. With --census they start from every state
+that the fleet is in (docs/reach.md), one after the other; classes of devices that
+do not accept the bundle are listed and left out.
+
+Programming is cut every 256 bytes, and every write unit with --exhaustive; the
+bootloaders' journals always are. With --cuts only about so many of these
+operations are cut, those of the journals first.
 
 What a rehearsal proves and what it does not is in docs/rehearsal.md.`,
 		Example: `  otapack rehearse dist/1.4.2/toothbrush-1.4.2.ota
   otapack rehearse dist/1.4.4/toothbrush-1.4.4.ota --from dist/1.4.2/release.json
+  otapack rehearse release.ota --census census.csv --cuts 200
   otapack rehearse release.ota --seed 17 --replay sick,board:torn-weak:412 --svg run.svg`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.seeded = cmd.Flags().Changed("seed")
-			if o.pairs < 0 {
+			switch {
+			case o.pairs < 0:
 				return usagef("--pairs %d: want 0 or more", o.pairs)
+			case o.cuts < 0:
+				return usagef("--cuts %d: want 0 or more", o.cuts)
+			case o.census != "" && o.from != "":
+				return usagef("--census and --from: want one of them")
+			case o.line != 0 && o.census == "":
+				return usagef("--line is about a line of --census")
+			case o.census != "" && o.line == 0 && (o.replay != "" || o.svg != ""):
+				return usagef("--replay and --svg are about one run: say with --line which devices it is of")
 			}
 			if o.replay != "" {
 				run, err := bootloader.ParseRun(o.replay)
@@ -52,13 +67,19 @@ What a rehearsal proves and what it does not is in docs/rehearsal.md.`,
 				}
 				o.run = &run
 			}
+			if o.census != "" {
+				return a.rehearseFleet(cmd.Context(), args[0], o)
+			}
 			return a.rehearse(cmd.Context(), args[0], o)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.from, "from", "", "release.json `file` of the release that the devices have")
+	f.StringVar(&o.census, "census", "", "CSV `file` with the devices in the field")
+	f.IntVar(&o.line, "line", 0, "rehearse the devices of one `line` of the census only")
 	f.StringArrayVar(&o.deviceKeys, "device-key", nil, "private key `component=file` of a device, to install the decrypted image (repeatable)")
 	f.Uint64Var(&o.seed, "seed", 0, "`number` that all randomness comes from (default the sequence number)")
+	f.IntVar(&o.cuts, "cuts", 0, "about how many operations to cut, from each start and on each way, 0 for all")
 	f.IntVar(&o.pairs, "pairs", 1, "`number` of second power cuts to try after each first one")
 	f.BoolVar(&o.exhaustive, "exhaustive", false, "cut at every write unit of the images too; takes minutes")
 	f.StringVar(&o.replay, "replay", "", "make one `run` again and tell what happens")
@@ -68,10 +89,12 @@ What a rehearsal proves and what it does not is in docs/rehearsal.md.`,
 
 type rehearseOptions struct {
 	from, replay, svg string
+	census            string
+	line              int // of the census, 0 for all
 	deviceKeys        []string
 	seed              uint64
 	seeded            bool
-	pairs             int
+	pairs, cuts       int
 	exhaustive        bool
 	run               *bootloader.Run
 }
@@ -177,37 +200,12 @@ func (a *app) rehearse(ctx context.Context, path string, o rehearseOptions) erro
 	if err != nil {
 		return err
 	}
-	if o.seeded {
-		r.Seed = o.seed
-	}
-	if r.Pairs = o.pairs; o.exhaustive {
-		r.Grain = 1
-	}
-	if o.run != nil {
-		return a.replay(ctx, r, *o.run, o.svg)
-	}
-	if o.svg != "" {
-		drawing, err := r.Replay(ctx, bootloader.Run{})
-		if err != nil {
-			return err
-		}
-		if err := a.draw(drawing, o.svg); err != nil {
-			return err
-		}
+	o.apply(r)
+	if done, err := a.single(ctx, r, o); done || err != nil {
+		return err
 	}
 	a.sayStart(start)
-	decrypted := report.Components != nil
-	for _, c := range report.Components {
-		decrypted = decrypted && c.Complete
-	}
-	if !decrypted {
-		a.say("no --device-key: ciphertext stands in for the images of encrypted components")
-	}
-	for _, c := range r.Components {
-		if len(c.Device.Chip.Banks) > 1 && c.Device.Slot == nil {
-			a.say("%s is not linked for a slot: it is taken to run from either bank", c.Name)
-		}
-	}
+	decrypted := a.sayTaken(report, r)
 	if !a.quiet {
 		progress := term.StartProgress(os.Stderr, "")
 		defer progress.Stop()
@@ -229,6 +227,50 @@ func (a *app) rehearse(ctx context.Context, path string, o rehearseOptions) erro
 		return rehearsalError{&release.RejectedError{Failures: refusals}, result}
 	}
 	return a.result(result, "")
+}
+
+// apply sets how much is rehearsed.
+func (o rehearseOptions) apply(r *bootloader.Rehearsal) {
+	if o.seeded {
+		r.Seed = o.seed
+	}
+	if r.Pairs, r.Sample = o.pairs, o.cuts; o.exhaustive {
+		r.Grain = 1
+	}
+}
+
+// single makes the one run that --replay and --svg are about, and reports whether
+// that was all.
+func (a *app) single(ctx context.Context, r *bootloader.Rehearsal, o rehearseOptions) (done bool, err error) {
+	if o.run != nil {
+		return true, a.replay(ctx, r, *o.run, o.svg)
+	}
+	if o.svg == "" {
+		return false, nil
+	}
+	drawing, err := r.Replay(ctx, bootloader.Run{})
+	if err != nil {
+		return false, err
+	}
+	return false, a.draw(drawing, o.svg)
+}
+
+// sayTaken says what the rehearsal takes on trust. It reports whether encrypted
+// images are installed as they run.
+func (a *app) sayTaken(report *release.Report, r *bootloader.Rehearsal) (decrypted bool) {
+	decrypted = report.Components != nil
+	for _, c := range report.Components {
+		decrypted = decrypted && c.Complete
+	}
+	if !decrypted {
+		a.say("no --device-key: ciphertext stands in for the images of encrypted components")
+	}
+	for _, c := range r.Components {
+		if len(c.Device.Chip.Banks) > 1 && c.Device.Slot == nil {
+			a.say("%s is not linked for a slot: it is taken to run from either bank", c.Name)
+		}
+	}
+	return decrypted
 }
 
 // bar is a progress bar in text.
@@ -255,6 +297,9 @@ func (a *app) sayReplays(path string, o rehearseOptions, r *rehearsed) {
 	args := []string{"otapack rehearse", path, fmt.Sprintf("--seed %d", r.Seed)}
 	if o.from != "" {
 		args = append(args, "--from "+o.from)
+	}
+	if o.census != "" {
+		args = append(args, "--census "+o.census, fmt.Sprintf("--line %d", o.line))
 	}
 	for _, k := range o.deviceKeys {
 		args = append(args, "--device-key "+k)

@@ -7,7 +7,9 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +44,30 @@ func TestRehearseInterrupted(t *testing.T) {
 	args := []string{
 		"rehearse", filepath.Join(dir, "dist", "1.4.2", "toothbrush-1.4.2.ota"), "--config", filepath.Join(dir, "otapack.yaml"), "--exhaustive", "--pairs", "10000",
 	}
+	census := filepath.Join(dir, "census.csv")
+	if err := os.WriteFile(census, []byte(`devices,radio.version,radio.chip,radio.revision,radio.sequence,motor.version,motor.chip,motor.revision,motor.sequence
+1,1.4.1,nrf52840,C,0,1.4.2,stm32l4,C,0
+1,1.4.2,nrf52840,C,0,1.4.2,stm32l4,C,0
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("fleet", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		stderr := &cancelOn{text: "stands in", cancel: cancel}
+		var stdout bytes.Buffer
+		code := execute(ctx, append(slices.Clone(args), "--census", census, "--json"), &stdout, stderr)
+		var f struct {
+			Code   string
+			Result fleetRehearsed
+		}
+		if err := json.Unmarshal(stdout.Bytes(), &f); err != nil {
+			t.Fatalf("%v: %s", err, stdout.String())
+		}
+		if r := f.Result; code != exitInterrupted || f.Code != "interrupted" || r.Complete || r.Passed || r.Devices != 2 || r.Rehearsed != 0 || len(r.Starts) != 1 || r.Runs == 0 {
+			t.Errorf("exit code %d: %+v", code, f)
+		}
+	})
 	for _, asJSON := range []bool{false, true} {
 		ctx, cancel := context.WithCancel(t.Context())
 		stderr := &cancelOn{text: "stands in", cancel: cancel}

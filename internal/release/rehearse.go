@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/otapack/otapack/bootloader"
 	"github.com/otapack/otapack/formats/bundle"
 	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/internal/census"
 	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/manifest"
 )
@@ -28,9 +30,10 @@ type Start struct {
 
 // StartComponent is what a component has before a rehearsed release.
 type StartComponent struct {
-	Name    string           `json:"name"`
-	Version manifest.Version `json:"version"`
-	Size    int              `json:"size"` // of the image in bytes
+	Name     string           `json:"name"`
+	Version  manifest.Version `json:"version"`
+	Sequence uint32           `json:"sequence"` // rollback counter
+	Size     int              `json:"size"`     // of the image in bytes
 }
 
 // RehearseOptions describe the devices of a rehearsal.
@@ -47,36 +50,145 @@ type RehearseOptions struct {
 // the release record allows beside the release's own, one sequence number below
 // it.
 func (p *Project) Rehearsal(ctx context.Context, r io.ReaderAt, size int64, o RehearseOptions) (*bootloader.Rehearsal, *Start, *Report, error) {
-	if name := p.Unrehearsed(); name != "" {
-		return nil, nil, &Report{}, p.cfg.Errorf("components."+name+".format", "power loss is rehearsed with our own bootloaders only")
-	}
-	verified, report, err := p.VerifyBundle(ctx, r, size, VerifyOptions{Identities: o.Identities})
+	record, components, report, err := p.rehearsed(ctx, r, size, o.Identities)
 	if err != nil {
 		return nil, nil, report, err
 	}
-	record := verified.Record().Record()
 	last, from, err := p.startingRecord(o.From, record.Sequence)
 	if err != nil {
 		return nil, nil, report, err
 	}
+	rehearsal, start := rehearsal(record, last, components)
+	start.From = from
+	return rehearsal, start, report, nil
+}
+
+// rehearsed verifies a bundle and returns its components in install order.
+func (p *Project) rehearsed(ctx context.Context, r io.ReaderAt, size int64, identities map[string]encrypt.Identity) (manifest.Record, []bootloader.RehearsedComponent, *Report, error) {
+	var record manifest.Record
+	if name := p.Unrehearsed(); name != "" {
+		return record, nil, &Report{}, p.cfg.Errorf("components."+name+".format", "power loss is rehearsed with our own bootloaders only")
+	}
+	verified, report, err := p.VerifyBundle(ctx, r, size, VerifyOptions{Identities: identities})
+	if err != nil {
+		return record, nil, report, err
+	}
+	record = verified.Record().Record()
 	b, err := bundle.Open(r, size)
 	if err != nil {
-		return nil, nil, report, err
+		return record, nil, report, err
 	}
 	var components []bootloader.RehearsedComponent
 	for _, part := range b.Components {
 		c := p.components[p.index(part.Name)]
 		payload := make([]byte, part.Payload.Size()) // VerifyBundle has held it against the bank
 		if _, err := io.ReadFull(io.NewSectionReader(part.Payload, 0, part.Payload.Size()), payload); err != nil {
-			return nil, nil, report, fmt.Errorf("release: %s: %w", part.Name, err)
+			return record, nil, report, fmt.Errorf("release: %s: %w", part.Name, err)
 		}
 		components = append(components, bootloader.RehearsedComponent{
-			Name: part.Name, Device: p.device(c, 0, o.Identities[part.Name]), Envelope: part.Manifest, Payload: payload,
+			Name: part.Name, Device: p.device(c, 0, identities[part.Name]), Envelope: part.Manifest, Payload: payload,
 		})
 	}
-	rehearsal, start := rehearsal(record, last, components)
-	start.From = from
-	return rehearsal, start, report, nil
+	return record, components, report, nil
+}
+
+// FleetRehearsal is the rehearsals of a bundle on the devices of a census.
+type FleetRehearsal struct {
+	Devices uint64       // in the census
+	Starts  []FleetStart // the most devices first
+	Left    []ClassReach // classes that do not take the bundle, or have it
+}
+
+// FleetStart is a state that devices of the census are in.
+type FleetStart struct {
+	Lines     []int // of the census
+	Devices   uint64
+	Start     *Start
+	Rehearsal *bootloader.Rehearsal
+}
+
+// Installed is the outcome of a class that has the release already.
+const Installed Outcome = "installed"
+
+// FleetRehearsal is Rehearsal from every state that devices of a census are in
+// and from which they accept the bundle, see Reach. Image sizes are those of the
+// last release, or of the bundle where that did not have the version.
+func (p *Project) FleetRehearsal(ctx context.Context, r io.ReaderAt, size int64, o RehearseOptions, classes []census.Class) (*FleetRehearsal, *Report, error) {
+	record, components, report, err := p.rehearsed(ctx, r, size, o.Identities)
+	if err != nil {
+		return nil, report, err
+	}
+	reach, err := p.Reach(ctx, r, size, classes)
+	if err != nil {
+		return nil, report, err
+	}
+	last, _, err := p.startingRecord("", record.Sequence)
+	if err != nil {
+		return nil, report, err
+	}
+	fleet := &FleetRehearsal{Devices: reach.Devices}
+	states := map[string]int{} // index into Starts
+	for i, c := range reach.Orders[0].Classes {
+		start := p.censusStart(classes[i], components, last)
+		if c.Outcome == Accepts && !slices.ContainsFunc(start.Components, func(s StartComponent) bool { return s.Sequence < record.Sequence }) {
+			c.Outcome = Installed
+		}
+		if c.Outcome != Accepts {
+			fleet.Left = append(fleet.Left, c)
+			continue
+		}
+		key := fmt.Sprint(start.Components)
+		at, known := states[key]
+		if !known {
+			at = len(fleet.Starts)
+			states[key] = at
+			fleet.Starts = append(fleet.Starts, FleetStart{Start: start, Rehearsal: fromStart(record, start, components)})
+		}
+		fleet.Starts[at].Lines = append(fleet.Starts[at].Lines, c.Line)
+		fleet.Starts[at].Devices += c.Devices
+	}
+	slices.SortStableFunc(fleet.Starts, func(a, b FleetStart) int { return cmp.Compare(b.Devices, a.Devices) })
+	return fleet, report, nil
+}
+
+// censusStart is the state of a class, in install order.
+func (p *Project) censusStart(class census.Class, components []bootloader.RehearsedComponent, last *Record) *Start {
+	start := &Start{}
+	for _, c := range components {
+		has := class.Components[p.index(c.Name)]
+		s := StartComponent{c.Name, has.Version, has.Sequence, len(c.Payload)}
+		if last != nil {
+			at := slices.IndexFunc(last.Components, func(r ComponentRecord) bool { return r.Name == c.Name && r.Version.Compare(has.Version) == 0 })
+			if at >= 0 {
+				s.Size = int(last.Components[at].Image.Size)
+			}
+		}
+		start.Components = append(start.Components, s)
+		start.Sequence = max(start.Sequence, has.Sequence)
+	}
+	return start
+}
+
+// fromStart is the rehearsal of components on devices in a known state.
+func fromStart(record manifest.Record, start *Start, components []bootloader.RehearsedComponent) *bootloader.Rehearsal {
+	components = slices.Clone(components)
+	for i, s := range start.Components {
+		components[i].Before = bootloader.Before{Sequence: s.Sequence, Version: s.Version, Size: s.Size}
+	}
+	return &bootloader.Rehearsal{
+		Components: components, Seed: uint64(record.Sequence),
+		Allows: func(versions []manifest.Version) bool { return record.Allows(inRecordOrder(record, versions)) },
+	}
+}
+
+// inRecordOrder sorts versions, in install order, as the record has its
+// components.
+func inRecordOrder(record manifest.Record, inOrder []manifest.Version) []manifest.Version {
+	versions := make([]manifest.Version, len(inOrder))
+	for i, v := range inOrder {
+		versions[record.InstallOrder[i]] = v
+	}
+	return versions
 }
 
 // Unrehearsed returns the first component whose bootloader is a vendor's: what
@@ -132,20 +244,16 @@ func rehearsal(record manifest.Record, last *Record, components []bootloader.Reh
 				c.Before.Version, c.Before.Size = last.Components[at].Version, int(last.Components[at].Image.Size)
 			}
 		}
-		start.Components = append(start.Components, StartComponent{c.Name, c.Before.Version, c.Before.Size})
+		start.Components = append(start.Components, StartComponent{c.Name, c.Before.Version, c.Before.Sequence, c.Before.Size})
 	}
 	own := make([]manifest.Version, len(components))
 	for i, c := range record.InstallOrder {
 		own[i] = record.Components[c].Version
 	}
 	allows := func(inOrder []manifest.Version) bool {
-		versions := make([]manifest.Version, len(inOrder))
-		for i, v := range inOrder {
-			versions[record.InstallOrder[i]] = v
-		}
 		// The record names the combinations on the way from the last release, and
 		// none on the way from what is made up here.
-		return record.Allows(versions) || last == nil && onTheWay(inOrder, own, components)
+		return record.Allows(inRecordOrder(record, inOrder)) || last == nil && onTheWay(inOrder, own, components)
 	}
 	return &bootloader.Rehearsal{Components: components, Allows: allows, Seed: uint64(record.Sequence)}, start
 }
