@@ -14,30 +14,26 @@ static inline uint32_t ror(uint32_t x, unsigned n) { return x >> n | x << (32 - 
 
 static void compress(uint32_t state[8], const uint8_t block[64])
 {
-    uint32_t w[16], v[8];
+    uint32_t w[64], v[8];
 
     for (int i = 0; i < 16; i++, block += 4)
         w[i] = (uint32_t)block[0] << 24 | (uint32_t)block[1] << 16 | (uint32_t)block[2] << 8 | block[3];
+    for (uint32_t *p = w; p < w + 48; p++)
+        p[16] = p[0] + (ror(p[1], 7) ^ ror(p[1], 18) ^ p[1] >> 3) + p[9] + (ror(p[14], 17) ^ ror(p[14], 19) ^ p[14] >> 10);
     for (int i = 0; i < 8; i++)
         v[i] = state[i];
     for (int i = 0; i < 64; i++) {
-        uint32_t a = v[0], e = v[4], t;
+        uint32_t a = v[0], b = v[1], c = v[2], e = v[4], f = v[5], g = v[6], t;
 
-        t = v[7] + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + ((e & v[5]) ^ (~e & v[6])) + constants[i] + w[i & 15];
-        v[7] = v[6];
-        v[6] = v[5];
+        t = v[7] + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + (g ^ (e & (f ^ g))) + constants[i] + w[i];
+        v[7] = g;
+        v[6] = f;
         v[5] = e;
         v[4] = v[3] + t;
-        t += (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
-        v[3] = v[2];
-        v[2] = v[1];
+        v[3] = c;
+        v[2] = b;
         v[1] = a;
-        v[0] = t;
-
-        /* the word that takes this one's place, 16 rounds on */
-        a = w[(i + 1) & 15];
-        e = w[(i + 14) & 15];
-        w[i & 15] += (ror(a, 7) ^ ror(a, 18) ^ a >> 3) + w[(i + 9) & 15] + (ror(e, 17) ^ ror(e, 19) ^ e >> 10);
+        v[0] = t + (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & b) | (c & (a | b)));
     }
     for (int i = 0; i < 8; i++)
         state[i] += v[i];
