@@ -93,6 +93,9 @@ func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*p
 	if err != nil {
 		return nil, err
 	}
+	if err := chip.Check(); err != nil {
+		return nil, err
+	}
 	part := &part{
 		name: c.Name, device: c.Device, slotted: c.Device.Slot != nil, checks: &checks{seen: map[[sha256.Size]byte]judgement{}},
 		geometry: flash.Geometry{Base: chip.Flash.Base, Size: chip.Flash.Size, Page: chip.Page, Unit: chip.WriteUnit, WriteOnce: chip.WriteOnce},
@@ -230,6 +233,9 @@ func (c Chip) complete() (Chip, error) {
 	profile, err := ChipByName(c.Name)
 	if err != nil {
 		return c, err
+	}
+	if what := c.checkFlash(); what != "" { // the search below goes by pages
+		return c, c.contradiction(what)
 	}
 	taken := slices.Clone(c.Banks)
 	room := func(size uint32) (Region, bool) {
