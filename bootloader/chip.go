@@ -147,6 +147,13 @@ func (c Chip) WithBank(bank Region) (Chip, error) {
 	return c, nil
 }
 
+// Dual reports whether the running image stays where it is while another one is
+// written. A board that describes its own bank has as many as the chip's profile.
+func (c Chip) Dual() bool {
+	profile, err := ChipByName(c.Name)
+	return len(c.Banks) > 1 || err == nil && len(profile.Banks) > 1
+}
+
 // Bank returns the bank that a slot names, the first one for nil.
 func (c Chip) Bank(slot *uint32) (Region, error) {
 	i := uint32(0)

@@ -107,10 +107,10 @@ type rehearsed struct {
 	Product   string `json:"product"`
 	ReleaseID string `json:"release_id"`
 
-	Start     *release.Start `json:"start"`
-	Decrypted bool           `json:"decrypted"` // encrypted images were installed as they run
-	Seed      uint64         `json:"seed"`
-	Grain     int            `json:"grain"` // bytes of an image programmed in one operation
+	Start *release.Start `json:"start"`
+	taken
+	Seed  uint64 `json:"seed"`
+	Grain int    `json:"grain"` // bytes of an image programmed in one operation
 
 	Operations int `json:"operations"` // flash operations of the installation, with and without working firmware
 	CutPoints  int `json:"cut_points"` // of them with a power cut
@@ -127,6 +127,19 @@ type rehearsed struct {
 	Failures        []rehearseFailure `json:"failures"`
 	FlippedBits     flippedBits       `json:"flipped_bits"`
 	Wear            []wear            `json:"wear"`
+}
+
+// taken is what a rehearsal takes on trust, or not.
+type taken struct {
+	Decrypted bool      `json:"decrypted"`          // encrypted images were installed as they run
+	OneBank   []oneBank `json:"one_bank,omitempty"` // images that are run from either bank and linked for one
+}
+
+type oneBank struct {
+	Component string `json:"component"`
+	Reset     uint32 `json:"reset"`     // address of the reset handler
+	BankBase  uint32 `json:"bank_base"` // of the bank that it lies in
+	BankSize  uint32 `json:"bank_size"` // in bytes
 }
 
 type endState struct {
@@ -205,7 +218,10 @@ func (a *app) rehearse(ctx context.Context, path string, o rehearseOptions) erro
 		return err
 	}
 	a.sayStart(start)
-	decrypted := a.sayTaken(report, r)
+	trust, err := a.sayTaken(ctx, report, r)
+	if err != nil {
+		return err
+	}
 	if !a.quiet {
 		progress := term.StartProgress(os.Stderr, "")
 		defer progress.Stop()
@@ -215,7 +231,7 @@ func (a *app) rehearse(ctx context.Context, path string, o rehearseOptions) erro
 	if outcome == nil {
 		return err
 	}
-	result := newRehearsed(report, start, r, outcome, decrypted)
+	result := newRehearsed(report, start, r, outcome, trust)
 	if !a.json {
 		fmt.Fprint(a.stdout, rehearsedText(result))
 	}
@@ -255,22 +271,26 @@ func (a *app) single(ctx context.Context, r *bootloader.Rehearsal, o rehearseOpt
 	return false, a.draw(drawing, o.svg)
 }
 
-// sayTaken says what the rehearsal takes on trust. It reports whether encrypted
-// images are installed as they run.
-func (a *app) sayTaken(report *release.Report, r *bootloader.Rehearsal) (decrypted bool) {
-	decrypted = report.Components != nil
+// sayTaken says what the rehearsal takes on trust.
+func (a *app) sayTaken(ctx context.Context, report *release.Report, r *bootloader.Rehearsal) (taken, error) {
+	t := taken{Decrypted: report.Components != nil}
 	for _, c := range report.Components {
-		decrypted = decrypted && c.Complete
+		t.Decrypted = t.Decrypted && c.Complete
 	}
-	if !decrypted {
+	if !t.Decrypted {
 		a.say("no --device-key: ciphertext stands in for the images of encrypted components")
 	}
 	for _, c := range r.Components {
-		if len(c.Device.Chip.Banks) > 1 && c.Device.Slot == nil {
+		if c.Device.Chip.Dual() && c.Device.Slot == nil {
 			a.say("%s is not linked for a slot: it is taken to run from either bank", c.Name)
 		}
 	}
-	return decrypted
+	linked, err := r.Linked(ctx)
+	for _, l := range linked {
+		t.OneBank = append(t.OneBank, oneBank{l.Component, l.Reset, l.Bank.Base, l.Bank.Size})
+		a.say("warning: %s is linked for one bank: its reset handler is at 0x%08x in the bank %s", l.Component, l.Reset, l.Bank)
+	}
+	return t, err
 }
 
 // bar is a progress bar in text.
@@ -312,10 +332,10 @@ func (a *app) sayReplays(path string, o rehearseOptions, r *rehearsed) {
 	}
 }
 
-func newRehearsed(report *release.Report, start *release.Start, r *bootloader.Rehearsal, o *bootloader.Outcome, decrypted bool) *rehearsed {
+func newRehearsed(report *release.Report, start *release.Start, r *bootloader.Rehearsal, o *bootloader.Outcome, trust taken) *rehearsed {
 	out := &rehearsed{
 		Schema: "otapack.rehearse/1", Passed: o.Complete && len(o.Failures) == 0, Complete: o.Complete,
-		Product: report.Product, ReleaseID: report.ReleaseID, Start: start, Decrypted: decrypted,
+		Product: report.Product, ReleaseID: report.ReleaseID, Start: start, taken: trust,
 		Seed: r.Seed, Grain: max(r.Grain, 1),
 		Operations: o.Operations, CutPoints: o.CutPoints, Runs: o.Runs, SecondCuts: o.SecondCuts, Verified: o.Verified,
 		EndStates:       []endState{},

@@ -78,14 +78,17 @@ func (a *app) rehearseFleet(ctx context.Context, path string, o rehearseOptions)
 		Schema: "otapack.rehearse-census/1", Passed: true, Complete: true, Product: report.Product, ReleaseID: report.ReleaseID,
 		Devices: fleet.Devices, Starts: []fleetStart{}, Left: append([]release.ClassReach{}, fleet.Left...),
 	}
-	decrypted := a.sayTaken(report, fleet.Starts[0].Rehearsal)
+	trust, err := a.sayTaken(ctx, report, fleet.Starts[0].Rehearsal)
+	if err != nil {
+		return err
+	}
 	var refusals []error
 	for i, s := range fleet.Starts {
 		o.apply(s.Rehearsal)
 		if done, err := a.single(ctx, s.Rehearsal, o); done || err != nil {
 			return err
 		}
-		part, failed, err := a.rehearseStart(ctx, report, s, decrypted, fmt.Sprintf("state %d of %d, ", i+1, len(fleet.Starts)))
+		part, failed, err := a.rehearseStart(ctx, report, s, trust, fmt.Sprintf("state %d of %d, ", i+1, len(fleet.Starts)))
 		if part == nil {
 			return err
 		}
@@ -132,7 +135,7 @@ func nobodyLeft(o rehearseOptions, left []release.ClassReach) error {
 }
 
 // rehearseStart rehearses one state. What was covered is nil when nothing was.
-func (a *app) rehearseStart(ctx context.Context, report *release.Report, s release.FleetStart, decrypted bool, title string) (*rehearsed, []error, error) {
+func (a *app) rehearseStart(ctx context.Context, report *release.Report, s release.FleetStart, trust taken, title string) (*rehearsed, []error, error) {
 	if !a.quiet {
 		progress := term.StartProgress(os.Stderr, "")
 		defer progress.Stop()
@@ -146,7 +149,7 @@ func (a *app) rehearseStart(ctx context.Context, report *release.Report, s relea
 	for _, r := range outcome.Refusals() {
 		refusals = append(refusals, fmt.Errorf("census line %d: %w", s.Lines[0], r))
 	}
-	return newRehearsed(report, s.Start, s.Rehearsal, outcome, decrypted), refusals, err
+	return newRehearsed(report, s.Start, s.Rehearsal, outcome, trust), refusals, err
 }
 
 func (r *fleetRehearsed) add(s release.FleetStart, part *rehearsed) {

@@ -111,6 +111,7 @@ func (d *Draft) Warnings() []Finding {
 	var findings []Finding
 	for i, b := range d.components {
 		if b.file == nil {
+			findings = append(findings, d.plan.oneBank(i)...)
 			continue
 		}
 		for _, f := range b.file.Warnings() {

@@ -340,6 +340,8 @@ func (im image) lint(c component, add report) {
 		add(verdict.ImageExceedsBank, c.Name, "%s spans %d bytes, the bank %s of %s has %d", c.Image, end-uint64(start), im.bank, c.chip.Name, im.bank.Size)
 	case start != im.bank.Base: // else it ends inside, too
 		add(verdict.ImageOutsideBank, c.Name, "%s occupies 0x%08x-0x%08x, it must begin at and lie in the bank %s of %s", c.Image, start, end-1, im.bank, c.chip.Name)
+	default:
+		im.lintSlot(c, add)
 	}
 }
 
