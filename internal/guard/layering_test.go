@@ -45,6 +45,7 @@ var layers = []layer{
 	// What a device undoes before flashing knows nothing of keys and codecs.
 	// Delta formats differ; what two images have in common is found once.
 	{pkg: "formats/payload/delta/match"},
+	{pkg: "formats/payload/delta", own: []string{"formats/payload/delta/match"}},
 	{pkg: "formats/payload/*", modules: []string{"github.com/klauspost/compress"}},
 	{pkg: "formats", own: []string{"sign", "sign/verdict"}},
 	{pkg: "formats/nrfdfu", own: []string{"formats", "formats/firmware", "sign", "sign/verdict"}},

@@ -1,0 +1,174 @@
+package delta
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+)
+
+// A price is a guess in bits of what tokens cost, made from what the last plan
+// used.
+type prices struct {
+	literal             [2][256]float64 // by parity of the offset
+	isLiteral, isRepeat float64
+	sameDistance        float64
+	newDistance         float64
+	distance, length    [maxBits]float64 // by the length of the number in bits
+}
+
+func defaultPrices() *prices {
+	p := &prices{isLiteral: .3, isRepeat: 2.6, sameDistance: 3, newDistance: .4}
+	for i := range 256 {
+		p.literal[0][i], p.literal[1][i] = 6.6, 6.2
+	}
+	for i := range p.distance {
+		p.distance[i] = float64(i) + 3
+		p.length[i] = float64(2*i) + 1
+	}
+	return p
+}
+
+func size(v int) int { return bits.Len(uint(v+1)) - 1 }
+
+// learnPrices counts what tokens used.
+func learnPrices(image []byte, tokens []token) *prices {
+	p := defaultPrices()
+	var seen [2][256]float64
+	var parity [2]float64
+	var literals, repeats, same float64
+	var distances, lengths [maxBits]float64
+	last := 0
+	for _, t := range tokens {
+		switch t.place {
+		case afterLiteral:
+			seen[t.at&1][image[t.at]]++
+			parity[t.at&1]++
+			literals++
+		case afterRepeat:
+			repeats++
+			if t.from == last {
+				same++
+			} else {
+				distances[size(t.from-1)]++
+			}
+			last = t.from
+			lengths[size(t.length-2)]++
+		}
+	}
+	if literals < 500 {
+		return p
+	}
+	cost := func(n, all float64) float64 { return -math.Log2((n + .5) / (all + 1)) }
+	for k := range seen {
+		for v := range seen[k] {
+			// Cells adapt and have a context, which counting does not see.
+			p.literal[k][v] = -.92 * math.Log2((seen[k][v]+.3)/(parity[k]+.3*256))
+		}
+	}
+	p.isLiteral = cost(literals, literals+repeats)
+	p.isRepeat = cost(repeats, literals+repeats) + .2
+	p.sameDistance = cost(same, repeats)
+	p.newDistance = cost(repeats-same, repeats)
+	for i := range distances {
+		p.distance[i] = cost(distances[i], repeats-same+2) + float64(i)
+		p.length[i] = cost(lengths[i], repeats+2) + float64(i)*.9
+	}
+	return p
+}
+
+// A finder lists earlier occurrences of what stands at an offset of the new
+// image.
+type finder struct {
+	image []byte
+	first map[uint32]int32 // by three bytes: the latest occurrence
+	next  []int32          // by offset: the one before, or none
+	done  int
+}
+
+const (
+	noMatch    = -1
+	chainDepth = 256 // occurrences tried
+	minRepeat  = 3
+	lengthStep = 300 // lengths tried below the longest
+)
+
+func newFinder(image []byte) *finder {
+	return &finder{image: image, first: map[uint32]int32{}, next: make([]int32, len(image))}
+}
+
+// matches calls found with ever longer matches of what is at an offset, up to
+// end.
+func (f *finder) matches(at, end int, found func(length, distance int)) {
+	if at+minRepeat > end {
+		return
+	}
+	key := func(i int) uint32 {
+		return uint32(f.image[i]) | uint32(f.image[i+1])<<8 | uint32(f.image[i+2])<<16
+	}
+	for ; f.done < at && f.done+3 <= len(f.image); f.done++ {
+		k := key(f.done)
+		f.next[f.done] = noMatch
+		if before, ok := f.first[k]; ok {
+			f.next[f.done] = before
+		}
+		f.first[k] = int32(f.done)
+	}
+	candidate, ok := f.first[key(at)]
+	best := minRepeat - 1
+	for depth := 0; ok && candidate >= 0 && depth < chainDepth && at+best < end; depth++ {
+		n := f.common(int(candidate), at, end)
+		if n > best {
+			found(n, at-int(candidate))
+			best = n
+		}
+		candidate = f.next[candidate]
+	}
+}
+
+// common returns how many bytes agree from a and from b on, up to end for b.
+func (f *finder) common(a, b, end int) int {
+	n := 0
+	for b+n < end && f.image[a+n] == f.image[b+n] {
+		n++
+	}
+	return n
+}
+
+// parseGap returns the cheapest literals and repeats for image[from:to].
+func (f *finder) parseGap(from, to int, p *prices) []token {
+	cost := make([]float64, to-from+1)
+	by := make([]token, to-from+1) // the token that ends here
+	for i := 1; i < len(cost); i++ {
+		cost[i] = math.Inf(1)
+	}
+	try := func(t token, price float64) {
+		i := t.at - from
+		if c := cost[i] + price; c < cost[i+t.length] {
+			cost[i+t.length], by[i+t.length] = c, t
+		}
+	}
+	for at := from; at < to; at++ {
+		try(token{afterLiteral, at, 1, 0}, p.isLiteral+p.literal[at&1][f.image[at]])
+		shortest := minRepeat
+		f.matches(at, to, func(length, distance int) {
+			price := p.isRepeat + p.newDistance + p.distance[size(distance-1)]
+			for n := max(shortest, length-lengthStep); n <= length; n++ {
+				try(token{afterRepeat, at, n, distance}, price+p.length[size(n-2)])
+			}
+			shortest = length + 1
+		})
+		// One literal amid a repeat leaves the distance as it is.
+		if i := at - from; i > 1 && by[i].place == afterLiteral && by[i-1].place == afterRepeat {
+			distance := by[i-1].from
+			for n := f.common(at-distance, at, to); n >= 2; n-- {
+				try(token{afterRepeat, at, n, distance}, p.isRepeat+p.sameDistance+p.length[size(n-2)])
+			}
+		}
+	}
+	var tokens []token
+	for i := to - from; i > 0; i -= by[i].length {
+		tokens = append(tokens, by[i])
+	}
+	slices.Reverse(tokens)
+	return tokens
+}

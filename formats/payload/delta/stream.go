@@ -1,0 +1,297 @@
+package delta
+
+// blockSize is how many bytes of a cover share one flag.
+const blockSize = 512
+
+// A stream is what encoder and decoder do alike, one step at a time. A coder
+// says which of the two it is.
+type stream struct {
+	Header
+	cells
+	old       *window
+	back      func(offset int) byte // of the new image, absolute, already coded
+	addresses addressMap
+	variables variables
+
+	pos      int // offset in the new image
+	next     int // cover of the map
+	place    int // what stands before
+	last     byte
+	shift    int    // old less new offset of the last cover
+	distance int    // of the last repeat
+	missHist uint32 // bits, the latest lowest
+	dirtHist uint32
+	recents  [variable + 1][4]int // differences, the latest first
+
+	copying   int // bytes of a repeat to go
+	covering  int // bytes of a cover to go
+	block     int // and of its block
+	isDirty   bool
+	restartAt int
+	err       error
+}
+
+// A plan is what an encoder wants coded. A decoder has none.
+type plan struct {
+	image  []byte // the new one, absolute
+	tokens []token
+	next   int
+}
+
+// A token codes what no cover of the map does.
+type token struct {
+	place  int // afterLiteral, afterRepeat or afterCover: what it is
+	at     int
+	length int
+	from   int // old offset of a cover, distance of a repeat
+}
+
+func newStream(h Header, old *window, back func(int) byte) *stream {
+	s := &stream{Header: h, old: old, back: back, distance: 1, restartAt: h.Restart}
+	s.reset()
+	return s
+}
+
+// want returns the bytes that an encoder wants at an offset, little-endian.
+func (p *plan) want(at, n int) uint32 {
+	if p == nil {
+		return 0
+	}
+	var v uint32
+	for b := n - 1; b >= 0; b-- {
+		v = v<<8 | uint32(p.image[at+b])
+	}
+	return v
+}
+
+// token returns the token that an encoder wants at an offset.
+func (p *plan) token(at int) token {
+	if p == nil {
+		return token{}
+	}
+	for p.tokens[p.next].at < at {
+		p.next++
+	}
+	return p.tokens[p.next]
+}
+
+// codeMap codes the covers that predictions are made of.
+func (s *stream) codeMap(c coder, covers []cover) {
+	n := s.mapLength.code(c, len(covers))
+	if n > s.MapSize {
+		s.err = ErrCorrupt
+		return
+	}
+	coded := make([]cover, n)
+	at, shift := 0, 0
+	for i := range coded {
+		var v cover
+		if covers != nil {
+			v = covers[i]
+		}
+		v.New = at + s.mapGap.code(c, v.New-at)
+		shift += s.mapShift.codeSigned(c, v.Old-v.New-shift)
+		v.Old = v.New + shift
+		v.Length = s.mapLength.code(c, v.Length)
+		at = v.New + v.Length
+		if !s.fits(v, s.NewLength) {
+			s.err = ErrCorrupt
+			return
+		}
+		coded[i] = v
+	}
+	s.addresses = newAddressMap(coded)
+}
+
+// fits says whether a cover lies inside the old image and before an offset of
+// the new one.
+func (s *stream) fits(v cover, end int) bool {
+	return v.Length > 0 && v.Old >= 0 && v.New+v.Length <= end && v.Old+v.Length <= s.OldLength
+}
+
+// room returns where a token must end: at the next cover of the map.
+func (s *stream) room() int {
+	if s.next < len(s.addresses.covers) {
+		return s.addresses.covers[s.next].New
+	}
+	return s.NewLength
+}
+
+// step codes the next piece and returns its bytes, little-endian and absolute,
+// and how many they are: zero to four. Encoders set what repeats copy apart.
+func (s *stream) step(c coder, p *plan) (bytes uint32, n int) {
+	atEdge := s.covering == 0 || s.block == 0
+	switch {
+	case s.Restart > 0 && s.pos >= s.restartAt && s.copying == 0 && atEdge:
+		s.restart(c)
+	case s.copying > 0:
+		s.copying--
+		bytes, n = uint32(s.back(s.pos-s.distance)), 1
+	case s.covering > 0:
+		bytes, n = s.unit(c, p)
+	case s.next < len(s.addresses.covers) && s.addresses.covers[s.next].New == s.pos:
+		s.next++
+		s.open(s.addresses.covers[s.next-1])
+	default:
+		bytes, n = s.token(c, p.token(s.pos), p)
+	}
+	s.pos += n
+	if n > 0 {
+		s.last = byte(bytes >> (8*n - 8))
+	}
+	return bytes, n
+}
+
+// restart forgets what was learnt.
+func (s *stream) restart(c coder) {
+	c.restart()
+	s.forget()
+}
+
+// forget resets all that a restart does not carry over.
+func (s *stream) forget() {
+	s.reset()
+	s.variables = variables{}
+	s.recents = [variable + 1][4]int{}
+	s.missHist, s.dirtHist = 0, 0
+	s.distance, s.place = 1, afterLiteral
+	s.restartAt = s.pos + s.Restart
+}
+
+func (s *stream) open(v cover) {
+	if s.fits(v, s.room()) {
+		s.covering, s.block = v.Length, 0
+		s.shift = v.Old - v.New
+		s.place = afterCover
+	} else {
+		s.err = ErrCorrupt
+	}
+}
+
+func (s *stream) token(c coder, t token, p *plan) (uint32, int) {
+	if c.bit(&s.notLiteral[s.place][s.pos&1], toBit(t.place != afterLiteral)) == 0 {
+		s.place = afterLiteral
+		tree := &s.literal[int(s.last>>7)<<1|s.pos&1]
+		return uint32(codeByte(c, tree, byte(p.want(s.pos, 1)))), 1
+	}
+	if c.bit(&s.isCover[s.place], toBit(t.place == afterCover)) == 1 {
+		length := s.coverLength.code(c, t.length-1) + 1
+		old := s.coverShift.codeSigned(c, t.from-(s.pos+s.shift)) + s.pos + s.shift
+		s.open(cover{New: s.pos, Old: old, Length: length})
+		return 0, 0
+	}
+	if c.bit(&s.newDistance[toBit(s.place == afterRepeat)], toBit(t.from != s.distance)) == 1 {
+		s.distance = s.repeatDistance.code(c, t.from-1) + 1
+	}
+	length := s.repeatLength.code(c, t.length-2) + 2
+	s.place = afterRepeat
+	if s.distance > s.pos || length > s.room()-s.pos {
+		s.err = ErrCorrupt
+		return 0, 0
+	}
+	s.copying = length
+	return 0, 0
+}
+
+// unit codes one unit of a cover, and what its block is before the first.
+func (s *stream) unit(c coder, p *plan) (uint32, int) {
+	if s.block <= 0 {
+		s.block = min(blockSize, s.covering)
+		s.isDirty = c.bit(&s.dirty[s.dirtHist&7], toBit(p != nil && s.differs(p))) == 1
+		s.dirtHist = s.dirtHist<<1 | uint32(toBit(s.isDirty))
+	}
+	u := s.predict(s.pos, s.pos+s.shift, s.covering)
+	bytes := u.predicted
+	if s.isDirty {
+		want := p.want(s.pos, u.size)
+		cell := &s.missed[u.kind][toBit(u.predicted != u.old)][s.missHist&7]
+		missed := c.bit(cell, toBit(want != u.predicted))
+		s.missHist = s.missHist<<1 | uint32(missed)
+		if missed == 1 {
+			bytes = s.miss(c, u, want)
+		}
+	}
+	s.covering -= u.size
+	s.block = max(s.block-u.size, 0)
+	return bytes, u.size
+}
+
+// differs says whether a block has a unit that is not as predicted.
+func (s *stream) differs(p *plan) bool {
+	for done := 0; done < s.block; {
+		u := s.predict(s.pos+done, s.pos+done+s.shift, s.covering-done)
+		if p.want(s.pos+done, u.size) != u.predicted {
+			return true
+		}
+		done += u.size
+	}
+	return false
+}
+
+// miss codes a unit that is not as predicted.
+func (s *stream) miss(c coder, u unit, want uint32) uint32 {
+	if u.predicted != u.old && c.bit(&s.changed[u.kind], toBit(want != u.old)) == 0 {
+		want = u.old
+	} else {
+		switch u.kind {
+		case branch, pointer, variable:
+			want = s.missWord(c, u, want)
+		case single:
+			want = uint32(byte(u.predicted) + codeByte(c, &s.byteDiff, byte(want-u.predicted)))
+		default:
+			want = s.missHalfword(c, u.predicted, want)
+		}
+	}
+	if u.kind == variable {
+		s.variables.learn(u.old, want)
+	}
+	return want
+}
+
+func (s *stream) missHalfword(c coder, predicted, want uint32) uint32 {
+	high := byte(predicted >> 8)
+	if c.bit(&s.highChanged, toBit(byte(want>>8) != high)) == 1 {
+		high += codeByte(c, &s.high, byte(want>>8)-high)
+	}
+	low := byte(predicted) + codeByte(c, &s.low, byte(want-predicted))
+	return uint32(high)<<8 | uint32(low)
+}
+
+func (s *stream) missWord(c coder, u unit, want uint32) uint32 {
+	difference := int(int32(want - u.predicted))
+	asDifference := difference >= -1<<21 && difference < 1<<21
+	if u.kind == branch {
+		asDifference = setField(want, 0) == setField(u.predicted, 0)
+		difference = int(int32((field(want)-field(u.predicted))<<10) >> 10)
+	}
+	if c.bit(&s.raw[u.kind], toBit(!asDifference)) == 1 {
+		var v uint32
+		for i := range 4 {
+			v |= uint32(codeByte(c, &s.rawByte[i&1], byte(want>>(8*i)))) << (8 * i)
+		}
+		return v
+	}
+	difference = s.codeDifference(c, u.kind, difference)
+	if u.kind == branch {
+		return setField(u.predicted, field(u.predicted)+uint32(difference))
+	}
+	return u.predicted + uint32(difference)
+}
+
+// codeDifference codes a difference as one of the latest of its kind, or anew.
+func (s *stream) codeDifference(c coder, k kind, difference int) int {
+	recent := &s.recents[k]
+	i := 0
+	for i < len(recent) && c.bit(&s.recent[k][i], toBit(recent[i] != difference)) == 1 {
+		i++
+	}
+	if i < len(recent) {
+		difference = recent[i]
+	} else {
+		difference = s.difference[k].codeSigned(c, difference)
+		i = len(recent) - 1
+	}
+	copy(recent[1:i+1], recent[:i])
+	recent[0] = difference
+	return difference
+}
