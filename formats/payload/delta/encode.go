@@ -48,7 +48,7 @@ func Encode(ctx context.Context, old, image []byte, p Params) ([]byte, error) {
 	switch got, err := Decode(patch, old, len(image)); {
 	case err != nil:
 		return nil, fmt.Errorf("decoding the patch: %w", err)
-	case !bytes.Equal(got, image):
+	case !slices.Equal(got, image):
 		return nil, errors.New("the patch does not decode to the new image")
 	}
 	return patch, nil
