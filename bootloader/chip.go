@@ -52,6 +52,8 @@ type Chip struct {
 
 	// Journal is two pages for the records of the boot flow.
 	Journal Region
+	// Cursor is two pages for how far a transfer has come, see docs/transfer.md.
+	Cursor Region
 	// Attempts is how often an image may be started before it has confirmed
 	// itself. After that the bootloader goes back.
 	Attempts int
@@ -81,18 +83,20 @@ var profileSteps = []Step{
 //
 // nrf52840: 1 MiB flash, 4 KiB pages, 4-byte words (nRF52840 Product
 // Specification v1.7, NVMC). MBR and SoftDevice below 0x1c000, two banks, then
-// the bootloader from 0xec000; its journal has the last two pages.
+// the bootloader from 0xec000; the transfer's cursors and its journal have the last
+// four pages.
 //
 // stm32l4: STM32L432/L433 with 256 KiB flash, 2 KiB pages, 8-byte double words
 // with ECC that can be programmed once (RM0394, section 3). Bootloader in the
-// first 32 KiB, one bank, the last two pages for its journal.
+// first 28 KiB, then two pages for cursors, one bank, the last two pages for its
+// journal.
 func Chips() []Chip {
 	return []Chip{
 		{
 			Name: "nrf52840", Title: "Nordic nRF52840, dual bank",
 			Flash: Region{0, 1 << 20}, Page: 4 << 10, WriteUnit: 4,
 			Banks:   []Region{{0x1c000, 0x68000}, {0x84000, 0x68000}},
-			Journal: Region{0xfe000, 0x2000}, Attempts: 3,
+			Journal: Region{0xfe000, 0x2000}, Cursor: Region{0xfc000, 0x2000}, Attempts: 3,
 			Algorithm: sign.ESP256, KeySlots: 4,
 			Steps: profileSteps,
 		},
@@ -100,7 +104,7 @@ func Chips() []Chip {
 			Name: "stm32l4", Title: "ST STM32L4, single bank, fed over a UART",
 			Flash: Region{0x08000000, 256 << 10}, Page: 2 << 10, WriteUnit: 8, WriteOnce: true,
 			Banks:   []Region{{0x08008000, 0x37000}},
-			Journal: Region{0x0803f000, 0x1000}, Attempts: 3,
+			Journal: Region{0x0803f000, 0x1000}, Cursor: Region{0x08007000, 0x1000}, Attempts: 3,
 			Algorithm: sign.ESP256, KeySlots: 4,
 			Steps: profileSteps,
 		},

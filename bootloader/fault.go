@@ -21,4 +21,5 @@ const (
 	pagesNotErased             // programs over what is there
 	feedsDuringTrial           // passes the update on before it has confirmed its own
 	restagesNever              // an interrupted transfer is not begun again
+	resumesUnerased            // goes on with a transfer without erasing the page that was cut off
 )

@@ -130,6 +130,17 @@ func (m *mcu) writePage(offset uint32, im *flash.Image, n int) error {
 	return m.flash.ProgramPage(addr, im, n, m.grain)
 }
 
+// writePages writes a package.
+func (m *mcu) writePages(b *bankImage) error {
+	for n := range b.pages() {
+		im, k, offset := b.page(n, m.device.Chip.Page)
+		if err := m.writePage(offset, im, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // finish verifies what was written, as boot will, and notes that it is complete.
 // A refusal is a *verdict.Error.
 func (m *mcu) finish(ctx context.Context) error {

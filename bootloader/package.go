@@ -3,6 +3,7 @@ package bootloader
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 
 	"github.com/otapack/otapack/bootloader/flash"
 	"github.com/otapack/otapack/sign/verdict"
@@ -114,6 +115,7 @@ type bankImage struct {
 	body    *flash.Image // from the bank's start
 	trailer *flash.Image // up to the bank's end
 	at      uint32       // offset of the trailer
+	stream  []byte       // all pages one after the other, as they are transferred
 }
 
 // layOut makes the package of the parts, in install order, for the MCU whose
@@ -151,7 +153,7 @@ func layOut(g flash.Geometry, bank Region, parts []contents, own int) (*bankImag
 	}
 	copy(trailer[size-g.Page:], d.encode())
 
-	im := &bankImage{at: base}
+	im := &bankImage{at: base, stream: slices.Concat(body, blankBytes(int(up(uint32(len(body))))-len(body)), trailer)}
 	var err error
 	if im.body, err = flash.NewImage(g, body); err != nil {
 		return nil, err

@@ -227,8 +227,8 @@ func seededSigner(a sign.Algorithm, random *flash.Rand) (sign.Signer, error) {
 }
 
 // complete returns the profile with what it takes to install an image. A board
-// that describes its own bank has not said where the second one and the journal
-// are; they are put where there is room.
+// that describes its own bank has not said where the second one, the journal and
+// the cursors are; they are put where there is room.
 func (c Chip) complete() (Chip, error) {
 	profile, err := ChipByName(c.Name)
 	if err != nil {
@@ -250,13 +250,15 @@ func (c Chip) complete() (Chip, error) {
 		}
 		return Region{}, false
 	}
-	if slices.ContainsFunc(taken, func(o Region) bool { return c.Journal.overlaps(o) }) {
-		var ok bool
-		if c.Journal, ok = room(2 * c.Page); !ok {
-			return c, verdict.New(verdict.PackageExceedsBank, "flash", "the bank leaves no room for a journal")
+	for _, pages := range []*Region{&c.Journal, &c.Cursor} {
+		if slices.ContainsFunc(taken, func(o Region) bool { return pages.overlaps(o) }) {
+			var ok bool
+			if *pages, ok = room(2 * c.Page); !ok {
+				return c, verdict.New(verdict.PackageExceedsBank, "flash", "the bank leaves no room for the journal and the cursors")
+			}
 		}
+		taken = append(taken, *pages)
 	}
-	taken = append(taken, c.Journal)
 	if len(profile.Banks) > 1 && len(c.Banks) == 1 {
 		second, ok := room(c.Banks[0].Size)
 		if !ok {
@@ -323,11 +325,8 @@ func (p *plan) device() (*world, error) {
 			m.state.active = uint8(1 - *part.device.Slot)
 		}
 		m.dest = int(m.state.active)
-		for n := range r.bank.pages() {
-			im, k, offset := r.bank.page(n, chip.Page)
-			if err := m.writePage(offset, im, k); err != nil {
-				return nil, err
-			}
+		if err := m.writePages(r.bank); err != nil {
+			return nil, err
 		}
 		if err := m.record(m.state); err != nil {
 			return nil, err

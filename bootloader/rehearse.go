@@ -100,14 +100,14 @@ type job struct {
 
 // cutAll makes all runs.
 func (p *plan) cutAll(ctx context.Context, t *tally) error {
-	axes := []bool{false, true}
-	if p.host < 0 || p.parts[p.host].updated() {
-		axes = axes[:1] // nobody could fall back
+	ways := []Run{{}, {Lossy: true}}
+	if p.host >= 0 && !p.parts[p.host].updated() { // it could fall back
+		ways = append(ways, Run{Sick: true})
 	}
-	chosen := make([][]bool, len(axes))
-	for a, sick := range axes {
+	chosen := make([][]bool, len(ways))
+	for i, way := range ways {
 		var err error
-		if chosen[a], err = p.choose(ctx, sick, t); err != nil {
+		if chosen[i], err = p.choose(ctx, way, t); err != nil {
 			return err
 		}
 	}
@@ -124,12 +124,12 @@ func (p *plan) cutAll(ctx context.Context, t *tally) error {
 			}
 		})
 	}
-	for a, sick := range axes {
-		w := p.world(Run{Sick: sick})
+	for i, way := range ways {
+		w := p.world(way)
 		w.listen(true)
 		n := -1
 		w.watch = func(mcu int, op flash.Op) {
-			if n++; !chosen[a][n] || ctx.Err() != nil {
+			if n++; !chosen[i][n] || ctx.Err() != nil {
 				return
 			}
 			select {
@@ -149,13 +149,13 @@ func (p *plan) cutAll(ctx context.Context, t *tally) error {
 // world returns the device before the release, for a run.
 func (p *plan) world(r Run) *world {
 	w := p.start.clone(r.rand(p.Seed))
-	w.sick = r.Sick
+	w.sick, w.lossy = r.Sick, r.Lossy
 	return w
 }
 
 // choose makes the run without a cut and says at which of its operations to cut.
-func (p *plan) choose(ctx context.Context, sick bool, t *tally) ([]bool, error) {
-	w := p.world(Run{Sick: sick})
+func (p *plan) choose(ctx context.Context, way Run, t *tally) ([]bool, error) {
+	w := p.world(way)
 	w.listen(true)
 	var journals []bool
 	records := 0
@@ -165,7 +165,7 @@ func (p *plan) choose(ctx context.Context, sick bool, t *tally) ([]bool, error) 
 	if err := w.settle(ctx); err != nil {
 		return nil, err
 	}
-	if !sick {
+	if !way.Sick && !way.Lossy {
 		for i := range p.parts {
 			t.wear = append(t.wear, p.wear(i, w))
 		}
@@ -174,7 +174,7 @@ func (p *plan) choose(ctx context.Context, sick bool, t *tally) ([]bool, error) 
 	if err := w.finish(ctx); err != nil {
 		return nil, err
 	}
-	t.add(Run{Sick: sick}, w)
+	t.add(way, w)
 	for _, in := range journals {
 		if in {
 			records++
@@ -183,8 +183,8 @@ func (p *plan) choose(ctx context.Context, sick bool, t *tally) ([]bool, error) 
 	chosen := journals // all of the journals' operations, and of the others
 	others := len(journals) - records
 	wanted := others
-	if p.Sample > 0 {
-		wanted = min(others, max(p.Sample-records, 0))
+	if sample := p.sample(way); sample > 0 {
+		wanted = min(others, max(sample-records, 0))
 	}
 	if others > 0 { // evenly spread from a random start
 		at := flash.NewRand(p.Seed, math.MaxUint64).IntN(others)
@@ -197,6 +197,24 @@ func (p *plan) choose(ctx context.Context, sick bool, t *tally) ([]bool, error) 
 	}
 	t.points(chosen)
 	return chosen, nil
+}
+
+// lossySample is about how many operations are cut with lossy links, whose
+// simulation costs more than that of the flash.
+const lossySample = 192
+
+// sample is about how many cut points of a way are tried, 0 for all. With lossy
+// links it is a quarter of what was asked for.
+func (p *plan) sample(way Run) int {
+	switch {
+	case !way.Lossy:
+		return p.Sample
+	case p.Sample > 0:
+		return max(p.Sample/4, 1)
+	case p.Grain == 1:
+		return 0
+	}
+	return lossySample
 }
 
 func (p *plan) inJournal(mcu int, op flash.Op) bool {
@@ -227,7 +245,7 @@ func (p *plan) cutPoint(ctx context.Context, j job, t *tally) error {
 			if reach == ReachPeers && mode != flash.Before {
 				continue // the operation does not happen: no more data comes
 			}
-			run := Run{Sick: j.world.sick, Cuts: []Cut{{j.n, reach, mode}}}
+			run := Run{Sick: j.world.sick, Lossy: j.world.lossy, Cuts: []Cut{{j.n, reach, mode}}}
 			ops, err := p.cutOnce(ctx, j, run, t)
 			if err != nil {
 				return err
@@ -265,7 +283,7 @@ func (p *plan) cutTwice(ctx context.Context, j job, first Run, k, ops int, t *ta
 	if len(p.parts) > 1 {
 		second.Reach = Reach(r.IntN(2))
 	}
-	run := Run{Sick: first.Sick, Cuts: append(slices.Clone(first.Cuts), second)}
+	run := Run{Sick: first.Sick, Lossy: first.Lossy, Cuts: append(slices.Clone(first.Cuts), second)}
 	// As replayed: each cut has the randomness of the run up to it.
 	w := j.world.clone(first.rand(p.Seed))
 	w.cut(j.mcu, j.op, first.Cuts[0], w.mcus[0].flash.Rand)

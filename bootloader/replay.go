@@ -54,9 +54,9 @@ func (p *plan) replay(ctx context.Context, run Run) (*Replay, error) {
 	for _, part := range p.parts {
 		out.Tracks = append(out.Tracks, Track{Component: part.name, Chip: part.device.Chip})
 	}
-	w := p.world(Run{Sick: run.Sick})
+	w := p.world(Run{Sick: run.Sick, Lossy: run.Lossy})
 	for i := len(run.Cuts) - 1; i >= 0; i-- { // each has the randomness of the run up to it
-		upTo := Run{Sick: run.Sick, Cuts: run.Cuts[:i+1]}
+		upTo := Run{Sick: run.Sick, Lossy: run.Lossy, Cuts: run.Cuts[:i+1]}
 		w.arm = &armed{cut: run.Cuts[i], rand: upTo.rand(p.Seed), then: w.arm}
 	}
 	p.record(w, out)

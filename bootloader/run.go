@@ -43,11 +43,15 @@ type Cut struct {
 
 // Run is one way through the installation. Its text says all that it takes to
 // replay it with the same seed and grain: "healthy", "sick,board:torn:117",
-// "healthy,chip:before:12,board:torn-weak:3", or "flip:9".
+// "healthy,chip:before:12,board:torn-weak:3", "healthy,lossy,board:after:30", or
+// "flip:9".
 type Run struct {
 	Sick bool // the release's firmware for the host never confirms itself
-	Cuts []Cut
-	Flip int // number of the bit that flips after the installation, from 1; 0 for none
+	// Lossy has packages go over links that lose, and a transfer that is cut off
+	// goes on where it was; otherwise pages are written as by a programmer.
+	Lossy bool
+	Cuts  []Cut
+	Flip  int // number of the bit that flips after the installation, from 1; 0 for none
 }
 
 // String formats a run as ParseRun reads it.
@@ -58,6 +62,9 @@ func (r Run) String() string {
 	parts := []string{"healthy"}
 	if r.Sick {
 		parts[0] = "sick"
+	}
+	if r.Lossy {
+		parts = append(parts, "lossy")
 	}
 	for _, c := range r.Cuts {
 		parts = append(parts, fmt.Sprintf("%s:%s:%d", c.Reach, c.Mode, c.Op))
@@ -87,7 +94,11 @@ func ParseRun(s string) (Run, error) {
 	default:
 		return r, fmt.Errorf("bootloader: run %q begins with neither healthy nor sick: %w", s, ErrRun)
 	}
-	for _, field := range fields[1:] {
+	fields = fields[1:]
+	if len(fields) > 0 && fields[0] == "lossy" {
+		r.Lossy, fields = true, fields[1:]
+	}
+	for _, field := range fields {
 		var c Cut
 		reach, rest, _ := strings.Cut(field, ":")
 		mode, op, _ := strings.Cut(rest, ":")
@@ -114,6 +125,10 @@ func (r Run) compare(o Run) int {
 		return 1
 	case o.Sick && !r.Sick:
 		return -1
+	case r.Lossy && !o.Lossy:
+		return 1
+	case o.Lossy && !r.Lossy:
+		return -1
 	}
 	return slices.CompareFunc(r.Cuts, o.Cuts, func(a, b Cut) int {
 		return cmp.Or(cmp.Compare(a.Op, b.Op), cmp.Compare(a.Reach, b.Reach), cmp.Compare(a.Mode, b.Mode))
@@ -127,6 +142,9 @@ func (r Run) rand(seed uint64) *flash.Rand {
 		sick = 1
 	}
 	parts := []uint64{sick}
+	if r.Lossy {
+		parts[0] += 2
+	}
 	for _, c := range r.Cuts {
 		parts = append(parts, uint64(c.Op), uint64(c.Reach), uint64(c.Mode))
 	}

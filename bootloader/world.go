@@ -23,9 +23,11 @@ var errCut = errors.New("bootloader: power lost")
 // updates itself and feeds the others over the UART. In a product without such
 // an MCU a gateway feeds all; it never loses power.
 type world struct {
-	plan *plan
-	mcus []*mcu // in install order
-	sick bool   // the release's host firmware does not work: it never confirms itself
+	plan      *plan
+	mcus      []*mcu // in install order
+	sick      bool   // the release's host firmware does not work: it never confirms itself
+	lossy     bool   // packages come over links that lose
+	transfers uint64 // begun so far, each with accidents of its own
 
 	began     bool // the phone has begun to transfer
 	committed bool // the phone was told that the release is being installed
@@ -306,7 +308,7 @@ func (w *world) download(ctx context.Context) (busy bool, err error) {
 	return true, err
 }
 
-// transfer writes a package page by page and reports whether it was accepted.
+// transfer brings a package to an MCU and reports whether it was accepted.
 func (w *world) transfer(ctx context.Context, to int, b *bankImage) (accepted bool, err error) {
 	m := w.mcus[to]
 	if err := m.begin(); err != nil {
@@ -318,11 +320,12 @@ func (w *world) transfer(ctx context.Context, to int, b *bankImage) (accepted bo
 			return false, err
 		}
 	}
-	for n := range b.pages() {
-		im, i, offset := b.page(n, m.device.Chip.Page)
-		if err := m.writePage(offset, im, i); err != nil {
+	if w.lossy {
+		if arrived, err := w.receive(ctx, to, b); !arrived {
 			return false, err
 		}
+	} else if err := m.writePages(b); err != nil {
+		return false, err
 	}
 	if w.plan.fault == pointerBeforeData {
 		m.off()

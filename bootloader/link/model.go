@@ -160,6 +160,9 @@ func ParseLoss(s string) (Loss, error) {
 type Device struct {
 	Capacity   int64 // room for the object in bytes
 	Checkpoint int64 // bytes between two saved cursors, see chunk.ReceiverOptions
+	// Store, unless nil, is the memory. Then Loss has no PowerLoss: the store says
+	// with an error when the power fails, and Run returns that.
+	Store chunk.Store
 }
 
 // How long it takes until the two ends are connected again.

@@ -77,7 +77,7 @@ func New(object []byte, link Link, loss Loss, device Device) (*Simulator, error)
 		return nil, fmt.Errorf("link: object of %d bytes, want 1 to %d: %w", size, int64(chunk.MaxSize), ErrModel)
 	case link.Chunk < chunk.MinChunk || link.Chunk > chunk.MaxChunk || link.Window < 1 || link.Window > chunk.MaxWindow || link.airtime(link.Chunk) <= 0:
 		return nil, fmt.Errorf("link: chunks of %d bytes in %v, window of %d: %w", link.Chunk, link.airtime(link.Chunk), link.Window, ErrModel)
-	case device.Capacity < 1 || device.Checkpoint < 1:
+	case device.Capacity < 1 || device.Checkpoint < 1 || device.Store != nil && loss.PowerLoss != 0:
 		return nil, fmt.Errorf("link: capacity %d, checkpoint %d: %w", device.Capacity, device.Checkpoint, ErrModel)
 	}
 	session, err := chunk.SessionOf(bytes.NewReader(object), size)
@@ -85,15 +85,20 @@ func New(object []byte, link Link, loss Loss, device Device) (*Simulator, error)
 		return nil, err
 	}
 	s := &Simulator{object: object, session: session, link: link, loss: loss, device: device}
-	s.flash = flash{bytes: make([]byte, min(device.Capacity, size)), random: &s.random}
+	if device.Store == nil {
+		s.flash = flash{bytes: make([]byte, min(device.Capacity, size)), random: &s.random}
+	}
 	return s, nil
 }
 
-// Run simulates one transfer, to a device that has another object. The error is not about what went wrong on the
-// link, see Result.Err: it wraps ErrInvariant, or ctx is done.
+// Run simulates one transfer, to a device that has another object, or whatever is
+// in Device.Store. The error is not about what went wrong on the link, see
+// Result.Err: it wraps ErrInvariant or is the store's, or ctx is done.
 func (s *Simulator) Run(ctx context.Context, seed uint64) (Result, error) {
 	s.random = random(seed)
-	s.flash.fill(earlier(s.session))
+	if s.device.Store == nil {
+		s.flash.fill(earlier(s.session))
+	}
 	s.lose() // the answers that came when the last run was over
 	r := run{Simulator: s}
 	if err := r.boot(); err != nil {
@@ -132,7 +137,12 @@ type run struct {
 
 // boot starts the device from its memory.
 func (r *run) boot() (err error) {
-	r.receiver, err = chunk.NewReceiver(&r.flash, chunk.ReceiverOptions{Capacity: r.device.Capacity, Checkpoint: r.device.Checkpoint})
+	o := chunk.ReceiverOptions{Capacity: r.device.Capacity, Checkpoint: r.device.Checkpoint}
+	if r.device.Store != nil {
+		r.receiver, err = chunk.NewReceiver(r.device.Store, o)
+		return err
+	}
+	r.receiver, err = chunk.NewReceiver(&r.flash, o)
 	if err == nil {
 		r.flash.check(r.receiver.Cursor())
 	}
@@ -193,7 +203,7 @@ func (r *run) arrived() error {
 	switch {
 	case !r.receiver.Complete():
 		return fmt.Errorf("%w: the phone is done, the device is not", ErrInvariant)
-	case !bytes.Equal(r.flash.bytes, r.object):
+	case r.device.Store == nil && !bytes.Equal(r.flash.bytes, r.object):
 		return fmt.Errorf("%w: the device has other bytes", ErrInvariant)
 	}
 	return nil

@@ -54,7 +54,7 @@ var layers = []layer{
 	// A device team can port these two without the rest.
 	{pkg: "manifest", own: []string{"sign", "sign/*"}, modules: []string{cbor}},
 	{pkg: "bootloader/flash"},
-	{pkg: "bootloader", own: []string{"bootloader/flash", "manifest", "formats", "formats/*", "formats/payload/*", "sign", "sign/*"}},
+	{pkg: "bootloader", own: []string{"bootloader/flash", "bootloader/link", "manifest", "formats", "formats/*", "formats/payload/*", "sign", "sign/*"}},
 	{pkg: "bootloader/link", own: []string{"formats/chunk", "sign/verdict"}},
 
 	{pkg: "hsm", own: []string{"sign"}, modules: []string{"github.com/ThalesGroup/crypto11", "github.com/miekg/pkcs11"}},
