@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/otapack/otapack/formats/chunk"
 )
 
 // ErrContradiction is wrapped by Chip.Check.
@@ -31,15 +33,15 @@ func (c Chip) checkFlash() string {
 		return fmt.Sprintf("pages of %d bytes are not made of write units of %d", c.Page, c.WriteUnit)
 	case c.Flash.Size == 0 || c.Flash.End() > 1<<32 || !c.onPages(c.Flash):
 		return fmt.Sprintf("flash %s is not made of pages of %d bytes", c.Flash, c.Page)
-	case recordSize%c.WriteUnit != 0:
-		return fmt.Sprintf("a journal record of %d bytes is not made of write units of %d", recordSize, c.WriteUnit)
+	case recordSize%c.WriteUnit != 0 || chunk.CursorSize%c.WriteUnit != 0:
+		return fmt.Sprintf("a journal record of %d bytes and a cursor of %d are not made of write units of %d", recordSize, chunk.CursorSize, c.WriteUnit)
 	}
 	return ""
 }
 
 func (c Chip) onPages(r Region) bool { return r.Base%c.Page == 0 && r.Size%c.Page == 0 }
 
-// checkRegions looks at the places of banks and journal.
+// checkRegions looks at the places of banks, journal and cursors.
 func (c Chip) checkRegions() string {
 	if len(c.Banks) == 0 || len(c.Banks) > 2 {
 		return fmt.Sprintf("%d banks, want one, or two that take turns", len(c.Banks))
@@ -54,12 +56,23 @@ func (c Chip) checkRegions() string {
 			return fmt.Sprintf("bank %s overlaps bank %s", b, c.Banks[0])
 		case b.overlaps(c.Journal):
 			return fmt.Sprintf("the journal %s lies in bank %s", c.Journal, b)
+		case b.overlaps(c.Cursor):
+			return fmt.Sprintf("the cursors %s lie in bank %s", c.Cursor, b)
 		}
 	}
-	if uint64(c.Journal.Size) != 2*uint64(c.Page) || !c.Flash.Contains(c.Journal) || !c.onPages(c.Journal) {
+	switch {
+	case !c.twoPages(c.Journal):
 		return fmt.Sprintf("the journal %s is not two pages of the flash %s", c.Journal, c.Flash)
+	case !c.twoPages(c.Cursor):
+		return fmt.Sprintf("the cursors %s are not two pages of the flash %s", c.Cursor, c.Flash)
+	case c.Cursor.overlaps(c.Journal):
+		return fmt.Sprintf("the cursors %s lie in the journal %s", c.Cursor, c.Journal)
 	}
 	return ""
+}
+
+func (c Chip) twoPages(r Region) bool {
+	return uint64(r.Size) == 2*uint64(c.Page) && c.Flash.Contains(r) && c.onPages(r)
 }
 
 func (c Chip) checkTrial() string {

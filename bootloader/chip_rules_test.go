@@ -24,7 +24,7 @@ func TestChipCheck(t *testing.T) {
 		{"no pages", func(c *Chip) { c.Page = 0 }, "pages of 0 bytes are not made of write units of 4"},
 		{"no write units", func(c *Chip) { c.WriteUnit = 0 }, "pages of 4096 bytes are not made of write units of 0"},
 		{"odd write units", func(c *Chip) { c.WriteUnit = 3 }, "are not made of write units of 3"},
-		{"write unit of two records", func(c *Chip) { c.WriteUnit = 32 }, "a journal record of 16 bytes is not made of write units of 32"},
+		{"write unit of two records", func(c *Chip) { c.WriteUnit = 32 }, "a journal record of 16 bytes and a cursor of 24 are not made of write units of 32"},
 		{"flash off a page", func(c *Chip) { c.Flash.Size-- }, "flash 0x00000000-0x000ffffe is not made of pages of 4096 bytes"},
 		{"no flash", func(c *Chip) { c.Flash.Size = 0 }, "flash 0x00000000 (empty) is not made of pages"},
 		{"flash beyond all addresses", func(c *Chip) { c.Flash.Base = 1<<32 - 4096 }, "flash 0xfffff000-0x1000fefff is not made of pages"},
@@ -37,10 +37,14 @@ func TestChipCheck(t *testing.T) {
 		{"unequal banks", func(c *Chip) { c.Banks[1].Size -= 4096 }, "banks of 425984 and 421888 bytes take turns"},
 		{"banks that overlap", func(c *Chip) { c.Banks[1].Base -= 4096 }, "bank 0x00083000-0x000eafff overlaps bank 0x0001c000-0x00083fff"},
 		{"same bank twice", func(c *Chip) { c.Banks[1] = c.Banks[0] }, "overlaps"},
+		{"cursors in a bank", func(c *Chip) { c.Cursor.Base = c.Banks[1].Base }, "the cursors 0x00084000-0x00085fff lie in bank 0x00084000-0x000ebfff"},
+		{"cursors of one page", func(c *Chip) { c.Cursor.Size = c.Page }, "the cursors 0x000fc000-0x000fcfff are not two pages of the flash"},
+		{"cursors in the journal", func(c *Chip) { c.Cursor.Base = c.Journal.Base - c.Page }, "the cursors 0x000fd000-0x000fefff lie in the journal"},
 		{"journal in a bank", func(c *Chip) { c.Journal.Base = c.Banks[1].Base }, "the journal 0x00084000-0x00085fff lies in bank 0x00084000-0x000ebfff"},
 		{"journal of one page", func(c *Chip) { c.Journal.Size = c.Page }, "the journal 0x000fe000-0x000fefff is not two pages of the flash"},
 		{"journal of half the address space", func(c *Chip) {
 			c.Flash.Size, c.Page, c.Banks, c.Journal = 1<<31, 1<<31, []Region{{0, 1 << 31}}, Region{1 << 31, 0}
+			c.Cursor = Region{}
 		},
 			"the journal 0x80000000 (empty) is not two pages"},
 		{"journal outside", func(c *Chip) { c.Journal.Base = 0xff000 }, "the journal 0x000ff000-0x00100fff is not two pages"},

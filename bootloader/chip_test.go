@@ -147,7 +147,7 @@ func TestJournalRegions(t *testing.T) {
 		if c.Attempts < 2 { // a power loss during the first boot is no failure
 			t.Errorf("%s: %d attempts", c.Name, c.Attempts)
 		}
-		if got, err := c.complete(); err != nil || got.Journal != c.Journal || !slices.Equal(got.Banks, c.Banks) {
+		if got, err := c.complete(); err != nil || got.Journal != c.Journal || got.Cursor != c.Cursor || !slices.Equal(got.Banks, c.Banks) {
 			t.Errorf("%s: completed to %v and %v, %v", c.Name, got.Banks, got.Journal, err)
 		}
 	}

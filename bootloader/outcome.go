@@ -40,11 +40,15 @@ type Flipped struct {
 	Refused   int // refused, and the MCU waits in its bootloader
 }
 
+// Ways counts operations and cut points of some ways through the installation.
+type Ways struct{ Operations, CutPoints int }
+
 // Outcome is what a rehearsal found.
 type Outcome struct {
-	Operations int // of the installation, with working firmware and with firmware that does not
-	Selected   int // cut points among them
-	CutPoints  int // of these were tried: all, unless it was interrupted
+	Operations int  // of the installation, with working firmware and with firmware that does not
+	Selected   int  // cut points among them
+	CutPoints  int  // of these were tried: all, unless it was interrupted
+	Lossy      Ways // those of the installation over lossy links, which the three above have, too
 	Runs       int
 	SecondCuts int // runs among them in which the power failed twice
 	Verified   int // distinct images and payloads whose signature and digests were verified
@@ -86,10 +90,13 @@ type tally struct {
 	wear     []Wear
 }
 
-func (t *tally) points(chosen []bool) {
+func (t *tally) points(way Run, chosen []bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.out.Operations += len(chosen)
+	if way.Lossy {
+		t.out.Lossy.Operations += len(chosen)
+	}
 	for _, c := range chosen {
 		if c {
 			t.out.Selected++
@@ -97,10 +104,13 @@ func (t *tally) points(chosen []bool) {
 	}
 }
 
-func (t *tally) progress(report func(done, total int)) {
+func (t *tally) progress(lossy bool, report func(done, total int)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.out.CutPoints++
+	if lossy {
+		t.out.Lossy.CutPoints++
+	}
 	if report != nil {
 		report(t.out.CutPoints, t.out.Selected)
 	}

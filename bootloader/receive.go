@@ -21,34 +21,35 @@ var lossy = link.Loss{
 }
 
 // receive has an MCU receive a package over a lossy link: from the phone, or from
-// the host over the UART. What it has stored before a power loss it keeps.
-func (w *world) receive(ctx context.Context, to int, b *bankImage) (arrived bool, err error) {
+// the host over the UART. What it has stored before a power loss it keeps. Whether
+// all of it has arrived is for finish to see.
+func (w *world) receive(ctx context.Context, to int, b *bankImage) error {
 	m := w.mcus[to]
 	l, err := link.UART(115200)
 	if to == w.plan.host {
 		l, err = link.BLE(247, 30*time.Millisecond, 4)
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	device := link.Device{Capacity: int64(len(b.stream)), Checkpoint: int64(m.device.Chip.Page), Store: &bankStore{m: m, image: b}}
 	s, err := link.New(b.stream, l, lossy, device)
 	if err != nil {
-		return false, err
+		return err
 	}
 	w.transfers++
 	result, err := s.Run(ctx, w.plan.Seed<<32+w.transfers)
 	switch {
+	case err != nil:
+		return err
 	case errors.Is(result.Err, chunk.ErrRefused):
 		w.say(to, "gives the transfer up: %v", result.Err)
-		return false, nil
-	case err != nil:
-		return false, err
 	case result.Err != nil:
-		return false, result.Err
+		return result.Err
+	default:
+		w.say(to, "has received it: %d chunks, %d of them again, %d connections broke, the sender restarted %d times", result.Chunks, result.Resent, result.Disconnects, result.Restarts)
 	}
-	w.say(to, "has received it: %d chunks, %d of them again, %d connections broke, the sender restarted %d times", result.Chunks, result.Resent, result.Disconnects, result.Restarts)
-	return true, nil
+	return nil
 }
 
 // bankStore is what the receiver of a package has for memory: the bank that is

@@ -195,13 +195,13 @@ func (p *plan) choose(ctx context.Context, way Run, t *tally) ([]bool, error) {
 			}
 		}
 	}
-	t.points(chosen)
+	t.points(way, chosen)
 	return chosen, nil
 }
 
 // lossySample is about how many operations are cut with lossy links, whose
 // simulation costs more than that of the flash.
-const lossySample = 192
+const lossySample = 128
 
 // sample is about how many cut points of a way are tried, 0 for all. With lossy
 // links it is a quarter of what was asked for.
@@ -211,8 +211,6 @@ func (p *plan) sample(way Run) int {
 		return p.Sample
 	case p.Sample > 0:
 		return max(p.Sample/4, 1)
-	case p.Grain == 1:
-		return 0
 	}
 	return lossySample
 }
@@ -260,7 +258,7 @@ func (p *plan) cutPoint(ctx context.Context, j job, t *tally) error {
 			}
 		}
 	}
-	t.progress(p.Progress)
+	t.progress(j.world.lossy, p.Progress)
 	return nil
 }
 

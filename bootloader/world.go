@@ -320,11 +320,11 @@ func (w *world) transfer(ctx context.Context, to int, b *bankImage) (accepted bo
 			return false, err
 		}
 	}
+	bring := m.writePages
 	if w.lossy {
-		if arrived, err := w.receive(ctx, to, b); !arrived {
-			return false, err
-		}
-	} else if err := m.writePages(b); err != nil {
+		bring = func(b *bankImage) error { return w.receive(ctx, to, b) }
+	}
+	if err := bring(b); err != nil {
 		return false, err
 	}
 	if w.plan.fault == pointerBeforeData {

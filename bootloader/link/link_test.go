@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -304,6 +305,41 @@ func TestModels(t *testing.T) {
 		if _, err := New(object(o.size), o.link, Loss{}, o.device); !errors.Is(err, ErrModel) {
 			t.Errorf("%+v: %v", o, err)
 		}
+	}
+}
+
+// failing is a store whose next cursor is not written.
+type failing struct {
+	flash
+	err error
+}
+
+func (f *failing) WriteCursor(slot int, c [chunk.CursorSize]byte) error {
+	if err := f.err; err != nil {
+		f.err = nil
+		return err
+	}
+	return f.flash.WriteCursor(slot, c)
+}
+
+// A device with a store of its own loses power when the store says so.
+func TestStore(t *testing.T) {
+	gone := errors.New("gone")
+	store := &failing{flash{bytes: make([]byte, 5000), random: new(random)}, gone}
+	d := device
+	d.Store = store
+	if _, err := New(object(5000), ble(t, 23), Loss{PowerLoss: time.Hour}, d); !errors.Is(err, ErrModel) {
+		t.Errorf("two powers that fail: %v", err)
+	}
+	s, err := New(object(5000), ble(t, 23), Loss{Drop: 0.1, Disconnect: time.Second}, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Run(t.Context(), 1); !errors.Is(err, gone) {
+		t.Fatalf("got %v", err)
+	}
+	if r, err := s.Run(t.Context(), 2); err != nil || r.Err != nil || !bytes.Equal(store.bytes, object(5000)) || store.broken != nil {
+		t.Errorf("%+v, %v, %v", r, err, store.broken)
 	}
 }
 

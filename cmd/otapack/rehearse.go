@@ -25,7 +25,8 @@ func (a *app) rehearseCommand() *cobra.Command {
 		Short: "Install a bundle on simulated devices that lose power at every flash operation",
 		Long: `Verify a bundle, then install it on simulated flash, over and over: the power
 fails before, after and in the middle of every flash operation, of the whole
-board or of one MCU, with firmware that works and with firmware that does not.
+board or of one MCU, with firmware that works and with firmware that does not, and
+while packets are lost, damaged and repeated on their way to the flash.
 Each time the devices come to rest with the power back. None may be left without
 firmware, start what was not signed, run a version combination that the release
 record does not list, or lower its rollback counter; and in the end the release
@@ -114,6 +115,10 @@ type rehearsed struct {
 
 	Operations int `json:"operations"` // flash operations of the installation, with and without working firmware
 	CutPoints  int `json:"cut_points"` // of them with a power cut
+	// Those of the installation over lossy links, which the two above have, too.
+	LossyOperations int `json:"lossy_operations"`
+	LossyCutPoints  int `json:"lossy_cut_points"`
+
 	Runs       int `json:"runs"`
 	SecondCuts int `json:"second_cuts"` // runs among them in which the power failed twice
 	Verified   int `json:"verified"`    // distinct contents whose signatures were verified
@@ -337,7 +342,7 @@ func newRehearsed(report *release.Report, start *release.Start, r *bootloader.Re
 		Schema: "otapack.rehearse/1", Passed: o.Complete && len(o.Failures) == 0, Complete: o.Complete,
 		Product: report.Product, ReleaseID: report.ReleaseID, Start: start, taken: trust,
 		Seed: r.Seed, Grain: max(r.Grain, 1),
-		Operations: o.Operations, CutPoints: o.CutPoints, Runs: o.Runs, SecondCuts: o.SecondCuts, Verified: o.Verified,
+		Operations: o.Operations, CutPoints: o.CutPoints, LossyOperations: o.Lossy.Operations, LossyCutPoints: o.Lossy.CutPoints, Runs: o.Runs, SecondCuts: o.SecondCuts, Verified: o.Verified,
 		EndStates:       []endState{},
 		Bricks:          o.Failed(verdict.RehearsalBrick),
 		MixedPairs:      o.Failed(verdict.RehearsalVersions),
@@ -367,7 +372,8 @@ func rehearsedText(r *rehearsed) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "release\t%s %s\n", r.Product, r.ReleaseID)
-	fmt.Fprintf(w, "power cuts\tat %d of %d flash operations, seed %d\n", r.CutPoints, r.Operations, r.Seed)
+	fmt.Fprintf(w, "power cuts\tat %d of %d flash operations, seed %d\n", r.CutPoints-r.LossyCutPoints, r.Operations-r.LossyOperations, r.Seed)
+	fmt.Fprintf(w, "over lossy links\tat %d of %d\n", r.LossyCutPoints, r.LossyOperations)
 	fmt.Fprintf(w, "runs\t%d, %d of them with a second cut\n", r.Runs, r.SecondCuts)
 	for i, e := range r.EndStates {
 		title := ""
