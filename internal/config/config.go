@@ -98,29 +98,33 @@ type Rule struct {
 
 // Component is the firmware of one MCU.
 type Component struct {
-	Name      string
-	Chip      string
-	Model     string
-	Revision  string
-	Image     string             // path
-	Base      *uint64            // address of a raw binary's first byte, nil when not given
-	Bank      *Bank              // nil: as in the chip profile
-	Slot      *int               // slot that the image is linked for, nil when not given
-	Version   string             // empty: the version of the release
-	EncryptTo []string           // paths of recipients' public keys, empty: not encrypted
-	PerDevice string             // folder of device keys, one more file for each; empty for none
-	Format    string             // FormatSUIT, FormatMCUboot or FormatNRFDFU
-	MCUboot   *MCUboot           // with FormatMCUboot
-	NRFDFU    *NRFDFU            // with FormatNRFDFU
-	Signing   Rule               // Signing.Manifest unless given
-	Requires  []ComponentVersion // lowest version of each other component that this one works with
-	URI       string             // "#" and the name unless given
+	Name       string
+	Chip       string
+	Model      string
+	Revision   string
+	Image      string             // path
+	Base       *uint64            // address of a raw binary's first byte, nil when not given
+	Bank       *Bank              // nil: as in the chip profile
+	RAM        *Bank              // RAM of the MCU, nil: as in the chip profile
+	DecoderRAM *uint64            // bytes of RAM that a decoder may take, nil: as in the chip profile
+	Delta      *Delta             // nil: no patches
+	Compress   *Compress          // nil: whole images are not compressed
+	Slot       *int               // slot that the image is linked for, nil when not given
+	Version    string             // empty: the version of the release
+	EncryptTo  []string           // paths of recipients' public keys, empty: not encrypted
+	PerDevice  string             // folder of device keys, one more file for each; empty for none
+	Format     string             // FormatSUIT, FormatMCUboot or FormatNRFDFU
+	MCUboot    *MCUboot           // with FormatMCUboot
+	NRFDFU     *NRFDFU            // with FormatNRFDFU
+	Signing    Rule               // Signing.Manifest unless given
+	Requires   []ComponentVersion // lowest version of each other component that this one works with
+	URI        string             // "#" and the name unless given
 }
 
-// Bank is a region of flash.
+// Bank is a region of flash, or of RAM.
 type Bank struct {
 	Base uint64 // address
-	Size uint64 // bytes, at least 1; the bank ends at or below 2^32
+	Size uint64 // bytes, at least 1; the region ends at or below 2^32
 }
 
 // ComponentVersion is a component at a version.
@@ -202,6 +206,7 @@ func (c Component) DeviceSigning() (r Rule, ok bool) {
 type Policy struct {
 	MaxSequenceStep uint64 // largest step from the last release's sequence number (at most 2^32-1), 0: any
 	Rehearse        string // how much power loss a release rehearses: RehearseShort unless given
+	OldestSupported string // version of the oldest release that devices in the field have, empty: not said
 }
 
 // Values of Policy.Rehearse.

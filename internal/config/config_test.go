@@ -91,7 +91,7 @@ func TestParse(t *testing.T) {
 		}},
 		InstallOrder:    []string{"motor", "radio"},
 		AllowedVersions: [][]ComponentVersion{{{"radio", "1.4.2"}, {"motor", "1.4.1"}}},
-		Policy:          Policy{1000, RehearseShort},
+		Policy:          Policy{1000, RehearseShort, ""},
 		Output:          Output{"out", "out/last.json"},
 		source:          source{file: "dir/otapack.yaml", dir: "dir", pos: got.pos},
 	}

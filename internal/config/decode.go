@@ -112,6 +112,7 @@ func (d *decoder) config(root value) {
 			d.object(v, fields{
 				"max-sequence-step": d.number(&c.Policy.MaxSequenceStep, 1, 1<<32-1),
 				"rehearse":          d.match(&c.Policy.Rehearse, rehearsePattern, "off, short or full"),
+				"oldest-supported":  d.text(&c.Policy.OldestSupported),
 			})
 		},
 		"output": func(v value) {
@@ -192,13 +193,11 @@ func (d *decoder) components(v value) {
 				c.Base = new(uint64)
 				d.number(c.Base, 0, addressLimit-1)(v)
 			},
-			"bank": func(v value) {
-				c.Bank = &Bank{}
-				d.object(v, fields{"base": d.number(&c.Bank.Base, 0, addressLimit-1), "size": d.size(&c.Bank.Size, 1, addressLimit)}, "base", "size")
-				if c.Bank.Size > addressLimit-c.Bank.Base {
-					d.fail(v.path, "ends beyond the 32-bit address space")
-				}
-			},
+			"bank":        d.region(&c.Bank),
+			"ram":         d.region(&c.RAM),
+			"decoder-ram": d.optionalSize(&c.DecoderRAM, 1, addressLimit-1),
+			"delta":       func(v value) { c.Delta = d.delta(v) },
+			"compress":    func(v value) { c.Compress = d.compress(v) },
 			"slot": func(v value) {
 				var n uint64
 				d.number(&n, 0, 255)(v)
@@ -220,6 +219,7 @@ func (d *decoder) components(v value) {
 			"nrfdfu":   func(v value) { c.NRFDFU = d.nrfdfu(v) },
 		}, "chip", "model", "revision", "image")
 		d.checkFormat(c)
+		d.checkPayload(c)
 		d.cfg.Components = append(d.cfg.Components, c)
 	}
 	switch n := len(d.cfg.Components); {
@@ -355,6 +355,7 @@ func (d *decoder) check() {
 			d.fail(path+".uri", "is also the uri of component %s", other)
 		}
 		uris[p.URI] = p.Name
+		d.checkFrom(*p)
 		for _, r := range p.Requires {
 			at := path + ".requires." + pathKey(r.Component)
 			if d.known("component", components, r.Component, at) && r.Component == p.Name {

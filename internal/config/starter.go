@@ -56,12 +56,14 @@ components:
     # bank: {base: 0x1c000, size: 416KiB}         # instead of the chip's own
     # version: 1.0.0                              # instead of the version of the release
     # encrypt: {to: [keys/app-device.pub.pem]}    # with format mcuboot one key, and "per-device: FOLDER" for a file per device
+    # delta: [last, oldest-supported]             # patches for devices that have one of these releases
+    # compress: od1                               # whole images too: od1, zstd or deflate
     # signing: {sign: [fw-1], trust: [fw-1], threshold: 1}
     # requires: {peer: 1.0.0}                     # lowest version of another component
 
 # install-order: [app]                            # the order above unless given
 # allowed-versions: [{app: 1.0.0}]                # mixtures that may run while an update is under way
-# policy: {max-sequence-step: 1000, rehearse: short}   # rehearse power loss: off, short or full
+# policy: {max-sequence-step: 1000, rehearse: short, oldest-supported: 1.0.0}   # rehearse power loss: off, short or full
 # provision: {token: release, transport: "pkcs11:object=line", secrets: {app: {update: {kind: recipient}}}}
 # output: {dir: dist, last-release: release.json}
 `

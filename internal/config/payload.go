@@ -1,0 +1,163 @@
+package config
+
+import (
+	"fmt"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// MaxBases bounds the list of one component's delta.from: as many variants as a
+// release record holds for it.
+const MaxBases = 8
+
+// Values of Delta.From beside versions of releases.
+const (
+	FromLast            = "last"             // the last release, if there is one
+	FromOldestSupported = "oldest-supported" // the one of Policy.OldestSupported
+)
+
+// Formats of patches.
+const (
+	DeltaOD1               = "od1"
+	DeltaHPatchLite        = "hpatchlite"
+	DeltaDetoolsHeatshrink = "detools-hs"
+	DeltaDetoolsCRLE       = "detools-crle"
+)
+
+// Codecs of whole images.
+const (
+	CompressOD1     = "od1"
+	CompressZstd    = "zstd"
+	CompressDeflate = "deflate"
+)
+
+// Delta asks for a patch for each of some older releases.
+type Delta struct {
+	From   []string    // at least one: versions of releases, FromLast and FromOldestSupported
+	Format string      // DeltaOD1 unless given
+	Images []BaseImage // where images are that the output folder does not have
+}
+
+// BaseImage is the firmware of a component in an older release.
+type BaseImage struct {
+	Release string // version
+	Path    string
+}
+
+// Compress asks for compressed whole images.
+type Compress struct {
+	Codec  string
+	Window uint64 // bytes of output that the decoder keeps, 0: the codec's default
+}
+
+// delta reads what patches are made: a version, a list of them, or a section.
+func (d *decoder) delta(v value) *Delta {
+	delta := &Delta{Format: DeltaOD1}
+	switch v.node.(type) {
+	case *ast.SequenceNode:
+		d.list(&delta.From)(v)
+	case *ast.MappingNode:
+		d.object(v, fields{
+			"from":   d.oneOrMore(&delta.From),
+			"format": d.choice(&delta.Format, DeltaOD1, DeltaHPatchLite, DeltaDetoolsHeatshrink, DeltaDetoolsCRLE),
+			"images": d.baseImages(&delta.Images),
+		}, "from")
+	default:
+		d.oneOrMore(&delta.From)(v)
+	}
+	if n := len(delta.From); n > MaxBases {
+		d.fail(v.path, "has %d releases to come from, at most %d are possible", n, MaxBases)
+	}
+	return delta
+}
+
+// oneOrMore reads a string, or a list of different ones.
+func (d *decoder) oneOrMore(to *[]string) func(value) {
+	return func(v value) {
+		if _, ok := v.node.(*ast.SequenceNode); ok {
+			d.list(to)(v)
+			return
+		}
+		if s, ok := d.scalar(v); ok {
+			*to = []string{s}
+		}
+	}
+}
+
+// baseImages reads a mapping from the version of a release to a path.
+func (d *decoder) baseImages(to *[]BaseImage) func(value) {
+	return func(v value) {
+		entries, ok := d.entries(v)
+		if ok && len(entries) == 0 {
+			d.needOne(v)
+		}
+		for _, e := range entries {
+			b := BaseImage{Release: e.key}
+			d.text(&b.Path)(e.value)
+			*to = append(*to, b)
+		}
+	}
+}
+
+// compress reads how whole images are compressed: a codec or a section.
+func (d *decoder) compress(v value) *Compress {
+	c := &Compress{}
+	codec := d.choice(&c.Codec, CompressOD1, CompressZstd, CompressDeflate)
+	if _, ok := v.node.(*ast.MappingNode); !ok {
+		codec(v)
+		return c
+	}
+	d.object(v, fields{"codec": codec, "window": d.size(&c.Window, 256, 1<<20)}, "codec")
+	if c.Codec == CompressOD1 && c.Window > 0 {
+		d.fail(v.path+".window", "is not for od1, whose decoder reads back what it has written")
+	}
+	return c
+}
+
+// region reads a range of addresses.
+func (d *decoder) region(to **Bank) func(value) {
+	return func(v value) {
+		r := &Bank{}
+		*to = r
+		d.object(v, fields{"base": d.number(&r.Base, 0, addressLimit-1), "size": d.size(&r.Size, 1, addressLimit)}, "base", "size")
+		if r.Size > addressLimit-r.Base {
+			d.fail(v.path, "ends beyond the 32-bit address space")
+		}
+	}
+}
+
+// checkPayload refuses what a component's bootloader cannot do with its payload.
+func (d *decoder) checkPayload(c Component) {
+	if c.Format == FormatSUIT {
+		return
+	}
+	path := "components." + c.Name
+	for _, section := range []struct {
+		name  string
+		given bool
+	}{{"delta", c.Delta != nil}, {"compress", c.Compress != nil}} {
+		if section.given {
+			d.fail(path+"."+section.name, "is for our own bootloaders: one of format %s takes its image whole and as it is", c.Format)
+		}
+	}
+	for _, section := range []struct {
+		name  string
+		given bool
+	}{{"ram", c.RAM != nil}, {"decoder-ram", c.DecoderRAM != nil}} {
+		if section.given {
+			d.fail(path+"."+section.name, "is for payloads that are decoded, which those of format %s are not", c.Format)
+		}
+	}
+}
+
+// checkFrom looks for the release that "oldest-supported" stands for.
+func (d *decoder) checkFrom(c Component) {
+	if c.Delta == nil {
+		return
+	}
+	for i, from := range c.Delta.From {
+		if from == FromOldestSupported && d.cfg.Policy.OldestSupported == "" && !d.failed("policy.oldest-supported") {
+			d.fail(fmt.Sprintf("components.%s.delta.from[%d]", c.Name, i), "needs policy.oldest-supported, the version of a release")
+		}
+	}
+}
