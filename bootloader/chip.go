@@ -12,7 +12,7 @@ import (
 // ErrUnknownChip is wrapped by ChipByName.
 var ErrUnknownChip = errors.New("unknown chip profile")
 
-// Region is a range of flash addresses.
+// Region is a range of addresses.
 type Region struct {
 	Base uint32 // address of the first byte
 	Size uint32 // in bytes
@@ -50,6 +50,13 @@ type Chip struct {
 	// either, see docs/rehearsal.md for what that asks of them.
 	Banks []Region
 
+	// RAM is the memory that the firmware's variables are in. Its addresses tell
+	// a pointer to RAM from other words when a difference is made.
+	RAM Region
+	// DecoderRAM is how many bytes a decoder may take while it makes an image,
+	// beside its code and stack.
+	DecoderRAM uint32
+
 	// Journal is two pages for the records of the boot flow.
 	Journal Region
 	// Cursor is two pages for how far a transfer has come, see docs/transfer.md.
@@ -75,7 +82,7 @@ const Erased = 0xff
 // what needs the payload.
 var profileSteps = []Step{
 	StepEnvelope, StepSignature, StepManifest,
-	StepVendor, StepClass, StepSlot, StepSequence, StepSize,
+	StepVendor, StepClass, StepSlot, StepSequence, StepSize, StepDecoder, StepBase,
 	StepCiphertext, StepUnwrap, StepImage,
 }
 
@@ -84,12 +91,13 @@ var profileSteps = []Step{
 // nrf52840: 1 MiB flash, 4 KiB pages, 4-byte words (nRF52840 Product
 // Specification v1.7, NVMC). MBR and SoftDevice below 0x1c000, two banks, then
 // the bootloader from 0xec000; the transfer's cursors and its journal have the last
-// four pages.
+// four pages. 256 KiB RAM, a quarter of which a decoder may take.
 //
 // stm32l4: STM32L432/L433 with 256 KiB flash, 2 KiB pages, 8-byte double words
 // with ECC that can be programmed once (RM0394, section 3). Bootloader in the
 // first 28 KiB, then two pages for cursors, one bank, the last two pages for its
-// journal.
+// journal. 48 KiB RAM at 0x20000000 (SRAM1; SRAM2 with 16 KiB follows it at
+// 0x2000c000), a quarter of all of it for a decoder.
 func Chips() []Chip {
 	return []Chip{
 		{
@@ -97,6 +105,7 @@ func Chips() []Chip {
 			Flash: Region{0, 1 << 20}, Page: 4 << 10, WriteUnit: 4,
 			Banks:   []Region{{0x1c000, 0x68000}, {0x84000, 0x68000}},
 			Journal: Region{0xfe000, 0x2000}, Cursor: Region{0xfc000, 0x2000}, Attempts: 3,
+			RAM: Region{0x20000000, 256 << 10}, DecoderRAM: 64 << 10,
 			Algorithm: sign.ESP256, KeySlots: 4,
 			Steps: profileSteps,
 		},
@@ -105,6 +114,7 @@ func Chips() []Chip {
 			Flash: Region{0x08000000, 256 << 10}, Page: 2 << 10, WriteUnit: 8, WriteOnce: true,
 			Banks:   []Region{{0x08008000, 0x37000}},
 			Journal: Region{0x0803f000, 0x1000}, Cursor: Region{0x08007000, 0x1000}, Attempts: 3,
+			RAM: Region{0x20000000, 64 << 10}, DecoderRAM: 16 << 10,
 			Algorithm: sign.ESP256, KeySlots: 4,
 			Steps: profileSteps,
 		},

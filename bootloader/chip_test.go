@@ -51,7 +51,7 @@ func TestChips(t *testing.T) {
 			t.Errorf("%s: the last bank leaves no room for the journal", c.Name)
 		}
 		for _, s := range []Step{
-			StepEnvelope, StepSignature, StepManifest, StepVendor, StepClass, StepSlot, StepSequence, StepSize, StepCiphertext, StepUnwrap, StepImage,
+			StepEnvelope, StepSignature, StepManifest, StepVendor, StepClass, StepSlot, StepSequence, StepSize, StepDecoder, StepBase, StepCiphertext, StepUnwrap, StepImage,
 		} {
 			if n := len(c.Steps) - len(without(c, s).Steps); n != 1 {
 				t.Errorf("%s makes step %s %d times", c.Name, s, n)

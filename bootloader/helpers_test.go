@@ -258,9 +258,10 @@ func text(trace Trace) string {
 // Traces of devices that take the parcel.
 const (
 	traceStart = "envelope passed, signature passed, manifest passed, vendor passed, class passed, slot passed, sequence passed, size passed, "
-	tracePlain = traceStart + "ciphertext not-applicable, unwrap not-applicable, image passed"
-	traceT3    = traceStart + "ciphertext passed, unwrap passed, image passed"
-	traceNoKey = traceStart + "ciphertext passed, unwrap not-run, image not-run"
+	traceWhole = traceStart + "decoder not-applicable, base not-applicable, "
+	tracePlain = traceWhole + "ciphertext not-applicable, unwrap not-applicable, image passed"
+	traceT3    = traceWhole + "ciphertext passed, unwrap passed, image passed"
+	traceNoKey = traceWhole + "ciphertext passed, unwrap not-run, image not-run"
 )
 
 func takenTrace(template string) string {

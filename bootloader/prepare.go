@@ -116,8 +116,8 @@ func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*p
 	if part.boot = part.delivered; v.Complete() {
 		part.boot = Options{Installed: true}
 	}
-	if m.Encrypted() && v.Complete() {
-		if after.image, err = decrypt(c.Device.Identity, v, c.Payload); err != nil {
+	if m.Staged && v.Complete() {
+		if after.image, err = open(ctx, c.Device, v, c.Payload); err != nil {
 			return nil, err
 		}
 	}
@@ -141,22 +141,28 @@ func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*p
 // updated reports whether the component has the release from the start.
 func (p *part) updated() bool { return p.releases[0] == p.releases[1] }
 
-func decrypt(id encrypt.Identity, v *Verified, payload []byte) ([]byte, error) {
-	install, err := v.Manifest().Install()
-	if err != nil {
-		return nil, err
+// open returns the image that a device makes from a payload that it has verified.
+func open(ctx context.Context, device Device, v *Verified, payload []byte) ([]byte, error) {
+	m := v.Manifest().Manifest()
+	image := io.Reader(bytes.NewReader(payload))
+	if m.Encrypted() {
+		header := Header(*m.Install.Encryption)
+		key, err := device.Identity.Unwrap(header)
+		if err != nil {
+			return nil, err
+		}
+		defer key.Wipe()
+		if image, err = encrypt.NewReader(image, header, key); err != nil {
+			return nil, err
+		}
 	}
-	header := Header(*install.Encryption)
-	key, err := id.Unwrap(header)
-	if err != nil {
-		return nil, err
+	if m.Decoded() {
+		var err error
+		if image, err = Decode(ctx, *m.Install.Decoding, m.Image.Size, device.Running, image); err != nil {
+			return nil, err
+		}
 	}
-	defer key.Wipe()
-	plain, err := encrypt.NewReader(bytes.NewReader(payload), header, key)
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(plain)
+	return io.ReadAll(image)
 }
 
 // before makes the firmware that was there before, and has the device trust its

@@ -29,7 +29,7 @@ func ownProfiles() []Profile {
 				{"before each start of a trial", "journal record: one attempt more"},
 				{"when the firmware confirms itself", "one journal record: confirmed, and the floor raised"},
 			},
-			EveryBoot: "the same steps over the bank, less ciphertext and unwrap: it holds the image in the clear",
+			EveryBoot: "the same steps over the bank, less decoder, base, ciphertext and unwrap: it holds the image in the clear",
 			Hardening: "the verdict needs the results of three steps at once: signed manifest, payload hash, image looked at; fault hardening on the chip is the port's",
 			Geometry:  Geometry{Page: c.Page, WriteUnit: c.WriteUnit, WriteOnce: &c.WriteOnce},
 		}
@@ -112,18 +112,27 @@ func ownStep(id Step) ProfileStep {
 	case StepSize:
 		s.Input = "size of the image against the bank, size of the payload against the signed one"
 		s.Reasons = []verdict.Reason{verdict.ImageExceedsBank, verdict.PayloadElementSize, verdict.InstallSevered}
+	case StepDecoder:
+		s.Input = "signed RAM of the decoder against what the chip has for it; whether a difference can be applied beside its base"
+		s.Note = "for payloads that are decoded"
+		s.Reasons = []verdict.Reason{verdict.DecoderRAM, verdict.DeltaInPlace}
+	case StepBase:
+		s.Input, s.Compare = "SHA-256 and size of the running image against those that the payload is a difference to", CompareConstantTime
+		s.Note = "for differences"
+		s.Reasons = []verdict.Reason{verdict.BaseMismatch, verdict.PayloadTruncated}
 	case StepCiphertext:
 		s.Input, s.Compare = "SHA-256 of the payload as received against the signed digest", CompareConstantTime
-		s.Reasons = []verdict.Reason{verdict.CiphertextDigestMismatch, verdict.PayloadTruncated, verdict.InstallSevered}
+		s.Note = "for payloads that are decrypted or decoded"
+		s.Reasons = []verdict.Reason{verdict.CiphertextDigestMismatch, verdict.PayloadDigestMismatch, verdict.PayloadTruncated, verdict.InstallSevered}
 	case StepUnwrap:
 		s.Input, s.Compare = "integrity value of the AES key wrap, for each recipient block", CompareConstantTime
 		s.Secret = "follows from the device's key"
 		s.Reasons = []verdict.Reason{verdict.RecipientKeyMissing, verdict.EphemeralPoint, verdict.KeyUnwrap}
 	case StepImage:
-		s.Input, s.Compare = "SHA-256 of the image, decrypted, against the signed digest", CompareConstantTime
+		s.Input, s.Compare = "SHA-256 of the image, decrypted and decoded, against the signed digest", CompareConstantTime
 		s.Secret = "digest of decrypted content, where the payload is encrypted"
 		s.Note = "whoever chooses the digest has the manifest key"
-		s.Reasons = []verdict.Reason{verdict.ImageDigestMismatch, verdict.PayloadTruncated, verdict.TooLarge}
+		s.Reasons = []verdict.Reason{verdict.ImageDigestMismatch, verdict.PayloadTruncated, verdict.TooLarge, verdict.PayloadCoding, verdict.DecodedSize}
 	}
 	return s
 }

@@ -508,7 +508,7 @@ func TestProfilesListEveryReason(t *testing.T) {
 		not      []string // reasons of those files that are not about this verifier's verdict
 	}{
 		{[]string{"nrf52840", "stm32l4"}, []string{
-			"bootloader/verify.go", "manifest/envelope.go", "manifest/decode.go", "manifest/decoding.go", "manifest/verify.go", "manifest/version.go",
+			"bootloader/verify.go", "manifest/envelope.go", "manifest/decode.go", "bootloader/decode.go", "manifest/decoding.go", "manifest/verify.go", "manifest/version.go",
 			"sign/cose/cose.go", "sign/cose/encrypt.go", "sign/strictcbor/reader.go",
 		}, []string{"PayloadElementMissing"}},
 		{[]string{"mcuboot-swap", "mcuboot-overwrite"}, []string{

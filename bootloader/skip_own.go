@@ -9,6 +9,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/otapack/otapack/formats/payload/delta"
 	"github.com/otapack/otapack/formats/payload/encrypt"
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign"
@@ -63,9 +64,11 @@ func (b *boot) goesOn(ignored Step) bool {
 		return b.authentic != nil
 	case StepCiphertext:
 		b.hashed = true
+	case StepBase:
+		b.based = true
 	case StepImage:
 		b.hashed, b.looked = true, true
-	case StepVendor, StepClass, StepSlot, StepSequence, StepSize:
+	case StepVendor, StepClass, StepSlot, StepSequence, StepSize, StepDecoder:
 	}
 	return true
 }
@@ -175,6 +178,25 @@ func (o *ownMaker) seal(to *ecdh.PublicKey) (ciphertext []byte, change func(*man
 	}
 }
 
+// code makes a patch from a base, or with nil compresses the image, and returns
+// the change of the manifest that goes with it.
+func (o *ownMaker) code(ctx context.Context, base []byte) (payload []byte, change func(*manifest.Manifest)) {
+	payload, err := delta.Encode(ctx, base, o.image, delta.Params{MapSize: 64})
+	header, bad := delta.ReadHeader(payload)
+	o.err = errors.Join(o.err, err, bad)
+	d := &manifest.Decoding{Coding: manifest.CodingOD1, RAM: uint32(header.DecoderRAM())}
+	if base != nil {
+		content := skipContent(base)
+		d.Base = &content
+	}
+	return payload, func(m *manifest.Manifest) {
+		m.Staged = true
+		m.Install.Received, m.Install.Decoding = skipContent(payload), d
+	}
+}
+
+func skipPayload(b []byte) *Payload { return &Payload{bytes.NewReader(b), int64(len(b))} }
+
 // ownBadImages are what the bootloader of one of our chips must refuse.
 func ownBadImages(ctx context.Context, chip string) ([]badImage, error) {
 	o, key, err := newOwnMaker(chip)
@@ -240,6 +262,25 @@ func ownBadImages(ctx context.Context, chip string) ([]badImage, error) {
 	encrypted := signed(sealed)
 	add("flipped-ciphertext", "one bit of the encrypted payload changed", ownCase{envelope: encrypted, payload: skipFlip(ciphertext)})
 	add("other-device", "encrypted to another device's key", ownCase{envelope: signed(toOther), payload: foreign})
+	whole, inAll := o.code(ctx, nil)
+	greedy := o.device
+	greedy.Chip.DecoderRAM = 1
+	add("decoder-ram", "compressed, and the decoder needs more RAM than there is", ownCase{device: greedy, envelope: signed(inAll), payload: whole})
+	add("flipped-code", "one bit of the compressed payload changed", ownCase{envelope: signed(inAll), payload: skipFlip(whole)})
+	older := skipFlip(o.image)
+	patch, inPart := o.code(ctx, older)
+	if o.err != nil {
+		return nil, o.err
+	}
+	if o.device.Chip.Dual() {
+		other := o.device
+		other.Running = skipPayload(evil)
+		add("other-base", "a patch for a device that runs another image", ownCase{device: other, envelope: signed(inPart), payload: patch})
+	} else {
+		same := o.device
+		same.Running = skipPayload(older)
+		add("in-place", "a patch of the image in the only bank", ownCase{device: same, envelope: signed(inPart), payload: patch})
+	}
 	wrong := func(m *manifest.Manifest) { sealed(m); m.Image = skipContent(evil) }
 	add("other-plaintext", "signed well, and decrypts to something else", ownCase{envelope: signed(wrong), payload: ciphertext})
 	return all, o.err

@@ -29,9 +29,11 @@ const (
 	StepSlot       Step = "slot"       // slot that the image is linked for
 	StepSequence   Step = "sequence"   // rollback counter
 	StepSize       Step = "size"       // image fits the bank, payload has the signed size
-	StepCiphertext Step = "ciphertext" // digest of the payload as received, before decryption
+	StepDecoder    Step = "decoder"    // what decoding the payload takes: a decoder, its RAM, a bank of its own
+	StepBase       Step = "base"       // the image that the device runs is the one that the payload is a difference to
+	StepCiphertext Step = "ciphertext" // digest of the payload as received, before it is decrypted or decoded
 	StepUnwrap     Step = "unwrap"     // content key, with the device's key
-	StepImage      Step = "image"      // digest of the image, decrypted where it is encrypted
+	StepImage      Step = "image"      // digest of the image, decrypted and decoded where it has to be
 )
 
 // Status is the verdict of one step.
@@ -41,7 +43,7 @@ type Status string
 const (
 	Passed        Status = "passed"
 	Failed        Status = "failed"
-	NotApplicable Status = "not-applicable" // nothing to check: the payload is not encrypted
+	NotApplicable Status = "not-applicable" // nothing to check: the payload is not encrypted, or not coded
 	NotRun        Status = "not-run"        // asked to leave out, see Options
 )
 
@@ -67,6 +69,7 @@ type Device struct {
 	Slot                    *uint32 // slot that would be written; nil where images are not linked for slots
 	Trust                   *sign.TrustSet
 	Identity                encrypt.Identity // decryption key; nil for a device without
+	Running                 *Payload         // image that the device runs, plain; nil for a device without
 }
 
 // Payload is what the transport has staged for a device.
@@ -81,8 +84,12 @@ type Options struct {
 	// key. They are reported as not-run: a signed ciphertext digest says that
 	// the payload is the one that was released, not that a device can read it.
 	WithoutDecryption bool
+	// WithoutBase leaves the steps out that need the image that the device runs.
+	// They are reported as not-run where the payload is a difference to one.
+	WithoutBase bool
 	// Installed says that the payload is the plain image in its bank, which is
-	// how a bootloader finds it at a reset: there is nothing left to decrypt.
+	// how a bootloader finds it at a reset: there is nothing left to decrypt or
+	// to decode.
 	Installed bool
 }
 
@@ -140,6 +147,7 @@ type boot struct {
 	verified  *manifest.Verified
 	header    encrypt.Header
 	key       *encrypt.ContentKey
+	based     bool // the running image is the base of the payload
 	hashed    bool // the payload, plain or encrypted, is the one that was signed
 	looked    bool // the image step came, and passed or was to be left out
 }
@@ -185,8 +193,12 @@ func (b *boot) run(step Step) (Status, error) {
 		return Passed, b.verified.CheckSequence(b.device.MinSequence)
 	case StepSize:
 		return Passed, b.checkSize()
+	case StepDecoder:
+		return b.checkDecoder()
+	case StepBase:
+		return b.checkBase()
 	case StepCiphertext:
-		return b.checkCiphertext()
+		return b.checkReceived()
 	case StepUnwrap:
 		return b.unwrap()
 	case StepImage:
@@ -199,6 +211,14 @@ func (b *boot) vendor() manifest.UUID { return manifest.VendorID(b.device.Vendor
 
 // encrypted reports whether the payload is.
 func (b *boot) encrypted() bool { return b.verified.Manifest().Encrypted() && !b.options.Installed }
+
+// decoding returns how the image is decoded from the payload, nil if it is not.
+func (b *boot) decoding() *manifest.Decoding {
+	if m := b.verified.Manifest(); m.Decoded() && !b.options.Installed {
+		return m.Install.Decoding
+	}
+	return nil
+}
 
 func (b *boot) checkSize() error {
 	bank, err := b.device.Chip.Bank(b.device.Slot)
@@ -222,20 +242,65 @@ func (b *boot) checkSize() error {
 	return nil
 }
 
-func (b *boot) checkCiphertext() (Status, error) {
-	if !b.encrypted() {
+// checkDecoder looks at what decoding would take, before anything is spent on it.
+func (b *boot) checkDecoder() (Status, error) {
+	d, chip := b.decoding(), b.device.Chip
+	switch {
+	case d == nil:
+		return NotApplicable, nil
+	case d.RAM > chip.DecoderRAM:
+		return Failed, verdict.New(verdict.DecoderRAM, "payload", "decoding %s takes %d bytes of RAM, %s has %d for it", d.Coding, d.RAM, chip.Name, chip.DecoderRAM)
+	case d.Base != nil && !chip.Dual():
+		return Failed, verdict.New(verdict.DeltaInPlace, "payload", "is a difference to the image in the only bank of %s, which it would overwrite", chip.Name)
+	}
+	return Passed, nil
+}
+
+// checkBase compares the image that the device runs with the one that the
+// payload is a difference to.
+func (b *boot) checkBase() (Status, error) {
+	d, running := b.decoding(), b.device.Running
+	switch {
+	case d == nil || d.Base == nil:
+		return NotApplicable, nil
+	case b.options.WithoutBase:
+		return NotRun, nil
+	case running == nil:
+		return Failed, verdict.New(verdict.BaseMismatch, "payload", "is a difference to an image of %d bytes, and the device runs none", d.Base.Size)
+	case running.Size != int64(d.Base.Size):
+		return Failed, verdict.New(verdict.BaseMismatch, "payload", "is a difference to an image of %d bytes, the device runs one of %d", d.Base.Size, running.Size)
+	}
+	got, err := b.digest(io.NewSectionReader(running, 0, running.Size), running.Size)
+	if err != nil {
+		return Failed, err
+	}
+	if subtle.ConstantTimeCompare(got[:], d.Base.Digest[:]) != 1 {
+		return Failed, verdict.New(verdict.BaseMismatch, "payload", "is a difference to the image with SHA-256 %s, the device runs %s", d.Base.Digest, got)
+	}
+	b.based = true
+	return Passed, nil
+}
+
+// checkReceived compares the digest of what a payload is decrypted or decoded
+// from. It comes first, so that only what was signed is decrypted or decoded.
+func (b *boot) checkReceived() (Status, error) {
+	if !b.encrypted() && b.decoding() == nil {
 		return NotApplicable, nil
 	}
 	install, err := b.verified.Install()
 	if err != nil {
 		return Failed, err
 	}
-	got, err := b.digest(b.received())
+	got, err := b.digest(b.received(), b.payload.Size)
 	if err != nil {
 		return Failed, err
 	}
 	if want := install.Received.Digest; subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-		return Failed, verdict.New(verdict.CiphertextDigestMismatch, "payload", "SHA-256 %s, signed %s", got, want)
+		reason := verdict.CiphertextDigestMismatch
+		if !b.encrypted() {
+			reason = verdict.PayloadDigestMismatch
+		}
+		return Failed, verdict.New(reason, "payload", "SHA-256 %s, signed %s", got, want)
 	}
 	b.hashed = true
 	return Passed, nil
@@ -269,13 +334,13 @@ func (b *boot) unwrap() (Status, error) {
 }
 
 func (b *boot) checkImage() (Status, error) {
-	m := b.verified.Manifest()
+	m, d := b.verified.Manifest(), b.decoding()
 	image := b.received()
+	if b.encrypted() && b.options.WithoutDecryption || d != nil && d.Base != nil && b.options.WithoutBase {
+		b.looked = true
+		return NotRun, nil
+	}
 	if b.encrypted() {
-		if b.options.WithoutDecryption {
-			b.looked = true
-			return NotRun, nil
-		}
 		if b.key == nil || !b.hashed {
 			return Failed, errOrder
 		}
@@ -284,7 +349,16 @@ func (b *boot) checkImage() (Status, error) {
 			return Failed, err
 		}
 	}
-	got, err := b.digest(image)
+	if d != nil {
+		if !b.hashed || d.Base != nil && !b.based {
+			return Failed, errOrder
+		}
+		var err error
+		if image, err = Decode(b.ctx, *d, m.Image.Size, b.device.Running, image); err != nil {
+			return Failed, err
+		}
+	}
+	got, err := b.digest(image, int64(m.Image.Size))
 	if err != nil {
 		return Failed, err
 	}
@@ -298,17 +372,19 @@ func (b *boot) checkImage() (Status, error) {
 // received reads the staged payload from its start.
 func (b *boot) received() io.Reader { return io.NewSectionReader(b.payload, 0, b.payload.Size) }
 
-// digest hashes exactly the payload's size of bytes.
-func (b *boot) digest(r io.Reader) (manifest.Digest, error) {
+// digest hashes exactly size bytes.
+func (b *boot) digest(r io.Reader, size int64) (manifest.Digest, error) {
 	h := sha256.New()
 	n, err := io.CopyBuffer(hashWriter{b.ctx, h}, struct{ io.Reader }{r}, make([]byte, 32<<10))
 	switch {
 	case errors.Is(err, encrypt.ErrTooLong): // the signed IV leaves too few counter blocks
 		return manifest.Digest{}, verdict.Wrap(err, verdict.TooLarge, "payload")
-	case err != nil:
+	case err != nil && verdict.Of(err) == "":
 		return manifest.Digest{}, fmt.Errorf("bootloader: payload: %w", err)
-	case n != b.payload.Size:
-		return manifest.Digest{}, verdict.New(verdict.PayloadTruncated, "payload", "%d of %d bytes", n, b.payload.Size)
+	case err != nil: // the decoder's verdict
+		return manifest.Digest{}, err
+	case n != size:
+		return manifest.Digest{}, verdict.New(verdict.PayloadTruncated, "payload", "%d of %d bytes", n, size)
 	}
 	return manifest.Digest(h.Sum(nil)), nil
 }

@@ -186,6 +186,7 @@ func TestProfile(t *testing.T) {
 		slot      *uint32
 		uri       string // empty: severed
 		encrypted bool
+		decoded   bool
 		text      bool
 		kid       bool
 	}{
@@ -200,6 +201,9 @@ func TestProfile(t *testing.T) {
 		{name: "T3-nrf-enc-ecdh-severable-full", class: radio, size: 1024, uri: "#ble", encrypted: true},
 		{name: "T3-nrf-enc-ecdh-severable-severed", class: radio, size: 1024, encrypted: true},
 		{name: "T3-nrf-enc-ecdh-with-payload", class: radio, size: 1024, uri: "#ble", encrypted: true},
+		{name: "T4-nrf-difference", class: radio, size: 245760, uri: "#ble", decoded: true},
+		{name: "T4-nrf-difference-slot1", class: radio, size: 245760, slot: &slot1, uri: "#ble", decoded: true},
+		{name: "T4-nrf-compressed-enc-severable", class: radio, size: 245760, uri: "#ble", encrypted: true, decoded: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			data := hexVector(t, "profile/"+tt.name+".hex")
@@ -209,14 +213,14 @@ func TestProfile(t *testing.T) {
 			}
 			m := v.Manifest()
 			if m.Sequence != 1042 || m.Version.String() != "1.4.2" || m.Image.Size != tt.size || !reflect.DeepEqual(m.Slot, tt.slot) ||
-				m.Staged != tt.encrypted || (m.Text != nil) != tt.text || len(v.Signers()) != 1 || !v.Signers()[0].Equal(signer.Public()) {
+				m.Staged != (tt.encrypted || tt.decoded) || (m.Text != nil) != tt.text || len(v.Signers()) != 1 || !v.Signers()[0].Equal(signer.Public()) {
 				t.Errorf("manifest %+v, signers %v", m, v.Signers())
 			}
 			if in, err := v.Install(); tt.uri == "" {
 				wantReason(t, err, verdict.InstallSevered)
 				wantSevered(t, data, m)
 				return
-			} else if err != nil || in.URI != tt.uri || (in.Encryption != nil) != tt.encrypted {
+			} else if err != nil || in.URI != tt.uri || (in.Encryption != nil) != tt.encrypted || (in.Decoding != nil) != tt.decoded {
 				t.Errorf("install %+v, %v", in, err)
 			}
 

@@ -53,6 +53,7 @@ var (
 	toFacts    = []any{envelopeManifest, keyCommon, commonShared, 1} // T1: the parameters
 	toInstall  = []any{envelopeManifest, keyInstall}
 	toInfo     = []any{envelopeManifest, keyInstall, 11, parameterEncryptionInfo} // T3
+	toDecoding = []any{envelopeManifest, keyInstall, 13}                          // T4: the payload-info
 	toValidate = []any{envelopeManifest, keyValidate}
 )
 

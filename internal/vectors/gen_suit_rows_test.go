@@ -401,4 +401,26 @@ var suitMutations = []mutation{
 		f.at(envelopeManifest).in().head, f.at(envelopeManifest).in().tail = []byte{0xbf}, []byte{0xff}
 	}), step: bootloader.StepManifest, want: verdict.Indefinite},
 	{name: "reserved additional information", bend: signed(func(f *forgery) { f.at(envelopeManifest, keySequence).head = []byte{0x1c} }), step: bootloader.StepManifest, want: verdict.ReservedEncoding},
+
+	// Decoding.
+	{name: "unknown coding", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).at(1).arg = 6 }), step: bootloader.StepManifest, want: verdict.UnknownCoding},
+	{name: "coding without a base", base: decoded, bend: signed(func(f *forgery) {
+		p := f.at(toDecoding...)
+		p.at(1).arg = 5
+		p.drop(3)
+		p.drop(4)
+	}), step: bootloader.StepManifest, want: verdict.UnknownCoding, another: true},
+	{name: "whole image with a base", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).at(1).arg = 2 }), step: bootloader.StepManifest, want: verdict.UnknownCoding, another: true},
+	{name: "no decoder RAM", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).drop(2) }), step: bootloader.StepManifest, want: verdict.MissingParameter},
+	{name: "base without its size", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).drop(4) }), step: bootloader.StepManifest, want: verdict.MissingParameter},
+	{name: "base of SHA-384", base: decoded, bend: signed(func(f *forgery) { *f.at(toDecoding...).at(3, 0) = *num(-43) }), step: bootloader.StepManifest, want: verdict.DigestAlgorithm},
+	{name: "base size zero", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).at(4).arg = 0 }), step: bootloader.StepManifest, want: verdict.MissingImageSize},
+	{name: "unknown payload information", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).set(5, num(0)) }), step: bootloader.StepManifest, want: verdict.UnknownParameter},
+	{name: "bytes after the payload information", base: decoded, bend: signed(func(f *forgery) { f.at(toDecoding...).in().tail = []byte{0} }), step: bootloader.StepManifest, want: verdict.TrailingBytes},
+	{name: "copied and decoded", base: decoded, bend: signed(func(f *forgery) { f.at(toInstall...).insert(12, num(22), num(2)) }), step: bootloader.StepManifest, want: verdict.NotInProfile},
+	{name: "decoded twice", base: decoded, bend: signed(func(f *forgery) {
+		s := f.at(toInstall...).in()
+		f.at(toInstall...).insert(14, s.kids[12], s.kids[13])
+	}), step: bootloader.StepManifest, want: verdict.NotInProfile},
+	{name: "another private command", base: decoded, bend: signed(func(f *forgery) { *f.at(toInstall...).in().kids[12] = *num(-258) }), step: bootloader.StepManifest, want: verdict.UnknownCommand},
 }

@@ -26,6 +26,7 @@ const (
 	severable         // T1, install and text severable and present
 	integrated        // T1, payload in the envelope
 	encrypted         // T3
+	decoded           // T4, a difference
 )
 
 const imageSize = 96 // bytes of the usual image
@@ -120,6 +121,12 @@ func newParcel(t *testing.T, chip, template string, image []byte) *parcel {
 		p.manifest.Slot = &n
 	case "T3":
 		p.encrypt(keyDevice)
+	case "T4":
+		p.payload = testBytes(t, "patch", 40)
+		base := content(testBytes(t, "base", imageSize))
+		p.manifest.Staged = true
+		p.manifest.Install.Received = content(p.payload)
+		p.manifest.Install.Decoding = &manifest.Decoding{Coding: manifest.CodingOD1, RAM: 8 << 10, Base: &base}
 	}
 	if got := p.manifest.Template(); got != template {
 		t.Fatalf("template %s, want %s", got, template)
@@ -206,7 +213,14 @@ func (p *parcel) envelope() []byte {
 func baseParcel(t *testing.T, chip string, base int) *parcel {
 	t.Helper()
 	image := testBytes(t, "image", imageSize)
-	p := newParcel(t, chip, map[bool]string{false: "T1", true: "T3"}[base == encrypted], image)
+	template := "T1"
+	switch base {
+	case encrypted:
+		template = "T3"
+	case decoded:
+		template = "T4"
+	}
+	p := newParcel(t, chip, template, image)
 	switch base {
 	case severable:
 		p.layout.SeverInstall, p.layout.Text = true, dict(text("en"), dict(num(1), text("update"))).encode()
@@ -270,7 +284,7 @@ func generateSUIT(t *testing.T, chip string) *generator {
 
 	g.base(prefix+"image.bin", testBytes(t, "image", imageSize))
 	g.base(prefix+"ciphertext.bin", newParcel(t, chip, "T3", testBytes(t, "image", imageSize)).payload)
-	names := []string{"t1.suit", "t1-severable.suit", "t1-integrated.suit", "t3.suit"}
+	names := []string{"t1.suit", "t1-severable.suit", "t1-integrated.suit", "t3.suit", "t4.suit"}
 	for base, name := range names {
 		g.base(prefix+name, baseParcel(t, chip, base).envelope())
 	}
@@ -327,6 +341,11 @@ func generateSUIT(t *testing.T, chip string) *generator {
 			add(template+"/"+slug(r.name), description, prefix+strings.ToLower(template)+".suit", p, envelope, want)
 		}
 	}
+	for _, r := range decodedRows(chip) {
+		p := newParcel(t, chip, "T4", testBytes(t, "image", imageSize))
+		r.change(p)
+		add("T4/"+slug(r.name), r.name, prefix+"t4.suit", p, p.envelope(), refuse(r.step, r.reason))
+	}
 	// Every element of an envelope cut short, and single bits all over it.
 	p := baseParcel(t, chip, encrypted)
 	envelope := p.envelope()
@@ -335,6 +354,29 @@ func generateSUIT(t *testing.T, chip string) *generator {
 		add(fmt.Sprintf("encoding/first-%d-bytes", n), fmt.Sprintf("only the first %d bytes of the envelope", n), prefix+"t3.suit", p, envelope[:n], refuse(bootloader.StepEnvelope, reason))
 	}
 	return g
+}
+
+// decodedRows are what any bootloader refuses of T4, whatever codings it has: the
+// devices of these vectors run no image, and have less than 4 GiB of RAM.
+func decodedRows(chip string) []parcelRow {
+	whole := func(p *parcel) { p.manifest.Install.Decoding.Base = nil }
+	rows := []parcelRow{
+		{name: "decoder that needs 4 GiB of RAM", change: func(p *parcel) { whole(p); p.manifest.Install.Decoding.RAM = math.MaxUint32 },
+			step: bootloader.StepDecoder, reason: verdict.DecoderRAM},
+		{name: "patch whose decoder needs 4 GiB of RAM", change: func(p *parcel) { p.manifest.Install.Decoding.RAM = math.MaxUint32 },
+			step: bootloader.StepDecoder, reason: verdict.DecoderRAM},
+		{name: "decoded image larger than the bank", change: func(p *parcel) { whole(p); p.manifest.Image.Size = p.device.BankSize + 1 },
+			step: bootloader.StepSize, reason: verdict.ImageExceedsBank},
+		{name: "coded payload of another size", change: func(p *parcel) { whole(p); p.manifest.Install.Received.Size++ },
+			step: bootloader.StepSize, reason: verdict.PayloadElementSize},
+		{name: "whole image whose payload is another", change: func(p *parcel) { whole(p); p.manifest.Install.Received.Digest[0] ^= 1 },
+			step: bootloader.StepCiphertext, reason: verdict.PayloadDigestMismatch},
+		{name: "older patch", change: func(p *parcel) { p.manifest.Sequence-- }, step: bootloader.StepSequence, reason: verdict.SequenceRollback},
+	}
+	if chip == "stm32l4" {
+		return append(rows, parcelRow{name: "patch of the image in the only bank", change: func(*parcel) {}, step: bootloader.StepDecoder, reason: verdict.DeltaInPlace})
+	}
+	return append(rows, parcelRow{name: "patch of an image that the device does not run", change: func(*parcel) {}, step: bootloader.StepBase, reason: verdict.BaseMismatch})
 }
 
 func suitRows(t *testing.T, chip string) []parcelRow {

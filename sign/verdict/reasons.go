@@ -206,6 +206,16 @@ const (
 	PayloadTruncated         Reason = "payload-truncated"          // payload ends before its announced size
 )
 
+// Decoding: what a device finds when it makes the image from a compressed payload or a difference.
+const (
+	DecoderRAM            Reason = "decoder-ram"             // the decoder needs more RAM than the chip has for it
+	DeltaInPlace          Reason = "delta-in-place"          // a difference for a chip with one bank, which would overwrite what it is read from
+	BaseMismatch          Reason = "base-mismatch"           // a difference to another image than the device runs
+	PayloadDigestMismatch Reason = "payload-digest-mismatch" // payload as received is not the one that was signed
+	PayloadCoding         Reason = "payload-coding"          // payload is not of its coding, or damaged inside
+	DecodedSize           Reason = "decoded-size"            // payload decodes to more or fewer bytes than the image has
+)
+
 // Power-loss rehearsal: what happens to a device that loses power while it installs the release.
 const (
 	PackageExceedsBank    Reason = "package-exceeds-bank"    // image, payloads to pass on and envelopes do not fit one flash bank
@@ -229,6 +239,7 @@ const (
 	TransitionNotAllowed Reason = "transition-not-allowed" // a version combination on the way is not declared
 	ProductMismatch      Reason = "product-mismatch"       // release of another product
 	ComponentsMismatch   Reason = "components-mismatch"    // bundle, record and configuration name other components
+	VariantsMismatch     Reason = "variants-mismatch"      // a variant other than the record has, or for another image
 	ManifestNotRecorded  Reason = "manifest-not-in-record" // a manifest other than the one in the release record
 	VersionMismatch      Reason = "version-mismatch"       // manifest and record disagree about the version
 	SequenceMismatch     Reason = "sequence-mismatch"      // manifest and record disagree about the sequence number

@@ -266,6 +266,17 @@ def recipients(encoded):
     return octets(header[5], 16, 16), out
 
 
+def decoding(encoded):
+    """What decoding takes: bytes of RAM, and the base or None."""
+    info = mapping(load(encoded))
+    expect({1, 2} <= set(info) <= {1, 2, 3, 4} and (3 in info) == (4 in info))
+    expect(number(info[1]) in ((1, 4, 5) if 3 in info else (1, 2, 3)) and number(info[2]) > 0)
+    if 3 not in info:
+        return info[2], None
+    expect(number(info[4]) > 0)
+    return info[2], (digest(info[3]), info[4])
+
+
 def manifest(elements, names):
     m = mapping(load(elements[3]))
     expect(set(m) <= {1, 2, 3, 6, 7, 9, 20, 23} and {1, 2, 3, 7, 9, 20} <= set(m) and m[1] == 1)
@@ -279,10 +290,10 @@ def manifest(elements, names):
     for c in components:
         expect(isinstance(c, list) and len(c) == 1)
         octets(c[0], 1, 8)
-    encrypted = len(components) == 2
-    expect(not encrypted or components[0] != components[1])
+    staged = len(components) == 2
+    expect(not staged or components[0] != components[1])
 
-    facts = parameters(sequence(octets(common[4], 1, 1024)), 1 if encrypted else 0)
+    facts = parameters(sequence(octets(common[4], 1, 1024)), 1 if staged else 0)
     expect(set(facts) <= {1, 2, 3, 5, 14} and {1, 2, 3, 14} <= set(facts))
     octets(facts[1], 16, 16), octets(facts[2], 16, 16)
     image = digest(load(octets(facts[3], 36, 36)))
@@ -290,7 +301,7 @@ def manifest(elements, names):
     slot = [5, 5] if 5 in facts else []
     if slot:
         number(facts[5])
-    choose = [12, 0] if encrypted else []
+    choose = [12, 0] if staged else []
     # A sequence is what its template gives for the values in it, byte for byte.
     expect(common[4] == dump(choose + [20, facts, 1, 15, 2, 15] + slot))
     expect(m[7] == dump(choose + [3, 15]) and m[9] == dump(choose + [23, 2]))
@@ -308,28 +319,33 @@ def manifest(elements, names):
     else:
         expect(23 not in elements)
 
-    out = {"sequence": m[2], "facts": facts, "image": image, "install": None, "encrypted": encrypted}
+    out = {"sequence": m[2], "facts": facts, "image": image, "install": None, "size": facts[14], "info": None, "decode": None}
     if install is not None:
         pairs = sequence(octets(install, 1, 2048))
-        fetch = parameters(pairs, 1 if encrypted else 0)
+        fetch = parameters(pairs, 1 if staged else 0)
         uri = fetch.get(21)
         expect(isinstance(uri, str) and 1 <= len(uri.encode()) <= 64)
-        if encrypted:
-            expect(set(fetch) == {3, 14, 21} and len(pairs) > 5)
-            ciphertext = digest(load(octets(fetch[3], 36, 36)))
-            expect(number(fetch[14]) == facts[14])
-            decrypt = parameters(pairs, 5)
-            expect(set(decrypt) == {19, 22} and decrypt[22] == 1)
-            octets(decrypt[19], 1, 2048)
-            want = [12, 1, 20, fetch, 21, 2, 3, 15, 12, 0, 20, decrypt, 22, 2, 3, 15]
-            out["install"] = (ciphertext, recipients(decrypt[19]))
+        if staged:
+            expect(set(fetch) == {3, 14, 21} and len(pairs) > 6)
+            out["install"] = digest(load(octets(fetch[3], 36, 36)))
+            out["size"] = number(fetch[14])
+            place = parameters(pairs, 5)
+            expect({22} <= set(place) <= {19, 22} and place[22] == 1)
+            if 19 in place:
+                out["info"] = recipients(octets(place[19], 1, 2048))
+            if pairs[6][0] == -257:
+                out["decode"] = decoding(octets(pairs[6][1], 1, 64))
+                expect(out["size"] > 0)
+            else:
+                expect(19 in place and pairs[6] == (22, 2) and out["size"] == facts[14])
+            want = [12, 1, 20, fetch, 21, 2, 3, 15, 12, 0, 20, place, *pairs[6], 3, 15]
         else:
             expect(set(fetch) == {21})
             want = [20, fetch, 21, 2, 3, 15]
             out["install"] = ()
         expect(install == dump(want))
     for name in names:
-        expect(install is not None and name == uri and len(elements[name]) == facts[14])
+        expect(install is not None and name == uri and len(elements[name]) == out["size"])
     return out
 
 
@@ -373,14 +389,22 @@ def verify(device, data, payload):
     step("class", expect, facts[2].hex() == device["class_id"])
     step("slot", expect, 5 not in facts or facts[5] == device.get("slot"))
     step("sequence", expect, m["sequence"] >= device["min_sequence"])
-    step("size", expect, facts[14] <= device["bank_size"] and install is not None and len(payload) == facts[14])
-    if m["encrypted"]:
-        ciphertext, (iv, blocks) = install
-        step("ciphertext", expect, sha256(payload) == ciphertext)
+    step("size", expect, facts[14] <= device["bank_size"] and install is not None and len(payload) == m["size"])
+    if m["decode"]:
+        ram, base = m["decode"]
+        room, banks = {"nrf52840": (65536, 2), "stm32l4": (16384, 1)}[device["chip"]]
+        step("decoder", expect, ram <= room and (base is None or banks == 2))
+        step("base", expect, base is None)  # these devices run no image
+    if m["info"] or m["decode"]:
+        step("ciphertext", expect, sha256(payload) == install)
+    if m["info"]:
+        iv, blocks = m["info"]
         key = step("unwrap", content_key, device, blocks)
         # Counters of 32 bits and of 128 must not disagree.
         step("image", expect, int.from_bytes(iv[12:], "big") + (len(payload) + 15) // 16 <= 1 << 32)
         payload = Cipher(algorithms.AES(key), modes.CTR(iv)).decryptor().update(payload)
+    if m["decode"]:
+        raise NotImplementedError("no vector comes to a decoder")
     step("image", expect, sha256(payload) == m["image"])
 
 
