@@ -77,6 +77,8 @@ type envelopeView struct {
 	Image          release.Content  `json:"image"`
 	URI            string           `json:"uri,omitempty"`
 	Ciphertext     *release.Content `json:"ciphertext,omitempty"`
+	Received       *release.Content `json:"received,omitempty"` // the payload, where it is decoded and not encrypted
+	Decoding       *decodingView    `json:"decoding,omitempty"`
 	IV             string           `json:"iv,omitempty"`
 	Recipients     []recipientView  `json:"recipients,omitempty"`
 	Signatures     []signatureView  `json:"signatures"`
@@ -108,6 +110,13 @@ type recordComponentView struct {
 	Version        manifest.Version            `json:"version"`
 	ManifestDigest manifest.Digest             `json:"manifest_digest"`
 	Requires       map[string]manifest.Version `json:"requires,omitempty"`
+	Variants       []recordVariantView         `json:"variants,omitempty"`
+}
+
+type recordVariantView struct {
+	From           manifest.Version `json:"from"`
+	ManifestDigest manifest.Digest  `json:"manifest_digest"`
+	Base           release.Content  `json:"base"`
 }
 
 func (a *app) inspect(path string, diag bool) error {
@@ -166,13 +175,31 @@ func inspectBundle(path string, r io.ReaderAt, size int64, diag bool) (part, err
 	}
 	p.Parts = append(p.Parts, record)
 	for _, c := range b.Components {
-		e, err := inspectEnvelope(c.Name+"/"+bundle.ManifestName, c.Manifest, diag)
+		parts, err := inspectParcel(c.Name+"/", c.Manifest, c.Payload, diag)
 		if err != nil {
 			return p, err
 		}
-		p.Parts = append(p.Parts, e, part{Name: c.Name + "/" + bundle.PayloadName, Kind: "payload", Size: c.Payload.Size()})
+		p.Parts = append(p.Parts, parts...)
+		for _, v := range c.Variants {
+			if parts, err = inspectParcel(c.Name+"/from-"+v.Base+"/", v.Manifest, v.Payload, diag); err != nil {
+				return p, err
+			}
+			p.Parts = append(p.Parts, parts...)
+		}
 	}
 	return p, nil
+}
+
+// inspectParcel shows a manifest of a bundle and the payload beside it.
+func inspectParcel(folder string, envelope []byte, payload *io.SectionReader, diag bool) ([]part, error) {
+	e, err := inspectEnvelope(folder+bundle.ManifestName, envelope, diag)
+	if err != nil {
+		return nil, err
+	}
+	if d := e.Envelope.Decoding; d != nil && e.Envelope.Ciphertext == nil {
+		d.readHeader(payload)
+	}
+	return []part{e, {Name: folder + bundle.PayloadName, Kind: "payload", Size: payload.Size()}}, nil
 }
 
 func inspectEnvelope(name string, data []byte, diag bool) (part, error) {
@@ -193,6 +220,12 @@ func inspectEnvelope(name string, data []byte, diag bool) (part, error) {
 	}
 	if in := m.Install; in != nil {
 		v.URI = in.URI
+		if m.Decoded() && in.Encryption == nil {
+			v.Received = &release.Content{SHA256: in.Received.Digest, Size: in.Received.Size}
+		}
+		if d := in.Decoding; d != nil {
+			v.Decoding = decodingOf(*d)
+		}
 		if in.Encryption != nil {
 			v.Ciphertext = &release.Content{SHA256: in.Received.Digest, Size: in.Received.Size}
 			v.IV = fmt.Sprintf("%x", in.Encryption.IV)
@@ -223,6 +256,9 @@ func inspectRecord(name string, data []byte, diag bool) (part, error) {
 				cv.Requires = map[string]manifest.Version{}
 			}
 			cv.Requires[r.Components[q.Component].Role] = q.Minimum
+		}
+		for _, o := range c.Variants {
+			cv.Variants = append(cv.Variants, recordVariantView{o.From, o.Manifest, release.Content{SHA256: o.Base.Digest, Size: o.Base.Size}})
 		}
 		v.Components = append(v.Components, cv)
 	}
@@ -284,11 +320,18 @@ func (e *envelopeView) print(line func(name, format string, args ...any)) {
 	switch {
 	case e.Severed:
 		line("install", "severed")
+	case e.Received != nil:
+		line("payload", "%d bytes, SHA-256 %s", e.Received.Size, e.Received.SHA256)
+		e.Decoding.print(line)
+		line("uri", "%s", e.URI)
 	case e.Ciphertext != nil:
 		line("ciphertext", "%d bytes, SHA-256 %s", e.Ciphertext.Size, e.Ciphertext.SHA256)
 		line("encryption", "A128CTR, IV %s", e.IV)
 		for _, r := range e.Recipients {
 			line("recipient", "algorithm %d, key id %s", r.Algorithm, r.KeyID)
+		}
+		if e.Decoding != nil {
+			e.Decoding.print(line)
 		}
 		fallthrough
 	default:
@@ -306,6 +349,9 @@ func (r *recordView) print(line func(name, format string, args ...any)) {
 		line("component", "%s %s, manifest %s", c.Role, c.Version, c.ManifestDigest)
 		for _, peer := range slices.Sorted(maps.Keys(c.Requires)) {
 			line("", "needs %s %s or later", peer, c.Requires[peer])
+		}
+		for _, v := range c.Variants {
+			line("", "from %s, manifest %s", v.From, v.ManifestDigest)
 		}
 	}
 	line("install order", "%s", strings.Join(r.InstallOrder, ", "))

@@ -33,6 +33,11 @@ anything is written; all files are written or none.
 The sequence number is the devices' rollback counter. Unless --sequence says
 otherwise it is one above the last release.
 
+Where a component has "compress", its whole image is compressed; where it has
+"delta", a patch is made for each of the named releases, with a manifest of its
+own for devices that run that release. What is not smaller is left out. All other
+devices take the whole image.
+
 Running the same version again with the same inputs changes nothing. The same
 version with other inputs is refused.`,
 		Example: `  otapack release --version 1.4.2 --dry-run
@@ -92,7 +97,7 @@ func (a *app) release(ctx context.Context, o releaseOptions) error {
 	if existing != nil {
 		return a.unchanged(ctx, project, plan, *existing, o.dryRun)
 	}
-	draft, err := plan.Build(rand.Reader)
+	draft, err := plan.Build(ctx, rand.Reader)
 	if err != nil {
 		return err
 	}
@@ -157,7 +162,45 @@ func (a *app) sayBuilt(r release.Record) {
 			what = "nRF5 DFU package"
 		}
 		a.say("built %-8s %s, %s, revision %s, %s, %s", c.Name, c.Version, c.Chip, c.Revision, what, how)
+		for _, line := range codingText(c) {
+			a.say("      %-8s %s", c.Name, line)
+		}
 	}
+}
+
+// codingText says how a component gets smaller: the whole image first, then each
+// patch, and in the end what was left out.
+func codingText(c release.ComponentRecord) []string {
+	var lines []string
+	part := func(n, of uint32) string {
+		return fmt.Sprintf("%d %%", (100*uint64(n)+uint64(of)/2)/max(uint64(of), 1))
+	}
+	if d := c.Decoding; d != nil {
+		lines = append(lines, fmt.Sprintf("whole: %s of %s (%s), %s", bytesText(int64(c.Payload.Size)), bytesText(int64(c.Image.Size)), part(c.Payload.Size, c.Image.Size), decodingText(*d)))
+	}
+	for _, v := range c.Variants {
+		line := fmt.Sprintf("from %s: %s (%s of the whole), %s", v.From, bytesText(int64(v.Payload.Size)), part(v.Payload.Size, c.Payload.Size), decodingText(v.Decoding))
+		if !v.Recorded {
+			line += fmt.Sprintf("; no record of release %s tells whether %s is what devices have", v.Release, v.Source)
+		}
+		lines = append(lines, line)
+	}
+	for _, l := range c.NotSmaller {
+		what := "whole"
+		if len(l.From) > 0 {
+			what = "from " + l.From.String()
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s as %s, which is not smaller: left out", what, bytesText(int64(l.Size)), l.Coding))
+	}
+	return lines
+}
+
+func decodingText(d release.DecodingRecord) string {
+	text := d.Coding
+	if d.Window > 0 {
+		text += ", window " + bytesText(int64(d.Window))
+	}
+	return text + ", decoder RAM " + bytesText(int64(d.DecoderRAM))
 }
 
 // unchanged answers for a version that was released before from the same

@@ -432,6 +432,15 @@ func tamper(data []byte, entry *zip.File, offset int) ([]byte, error) {
 		case c.Name + "/" + bundle.PayloadName:
 			c.Payload = io.NewSectionReader(bytes.NewReader(content), 0, int64(len(content)))
 		}
+		for j := range c.Variants {
+			v := &c.Variants[j]
+			switch entry.Name {
+			case c.Name + "/from-" + v.Base + "/" + bundle.ManifestName:
+				v.Manifest = content
+			case c.Name + "/from-" + v.Base + "/" + bundle.PayloadName:
+				v.Payload = io.NewSectionReader(bytes.NewReader(content), 0, int64(len(content)))
+			}
+		}
 	}
 	var out bytes.Buffer
 	err = bundle.Write(&out, b.Contents)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -19,7 +20,7 @@ import (
 
 func (a *app) verifyCommand() *cobra.Command {
 	var minSequence uint64
-	var deviceKeys []string
+	var deviceKeys, bases []string
 	var checks bool
 	c := &cobra.Command{
 		Use:   "verify <bundle>",
@@ -31,20 +32,26 @@ are needed.
 
 Encrypted payloads are decrypted where --device-key gives a device's private
 key. Without it the decryption steps are reported as not run: the signed digest
-of the ciphertext is checked, that a device can read it is not.`,
+of the ciphertext is checked, that a device can read it is not.
+
+A variant, whose payload is a patch, is applied to the image that it comes from.
+The image is the firmware file of --base, or in the output folder of that release.
+Without it the steps that need it are reported as not run.`,
 		Example: `  otapack verify dist/1.4.2/toothbrush-1.4.2.ota
-  otapack verify release.ota --min-sequence 17 --device-key radio=bench/radio.pem`,
+  otapack verify release.ota --min-sequence 17 --device-key radio=bench/radio.pem
+  otapack verify release.ota --base radio=archive/radio-1.4.1.hex`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if minSequence > math.MaxUint32 {
 				return usagef("--min-sequence %d: want at most %d", minSequence, uint32(math.MaxUint32))
 			}
-			return a.verify(cmd.Context(), args[0], uint32(minSequence), deviceKeys, checks)
+			return a.verify(cmd.Context(), args[0], uint32(minSequence), deviceKeys, bases, checks)
 		},
 	}
 	f := c.Flags()
 	f.Uint64Var(&minSequence, "min-sequence", 0, "rollback `counter` of the devices: refuse a lower sequence number")
 	f.StringArrayVar(&deviceKeys, "device-key", nil, "private key `component=file` of a device, to check decryption (repeatable)")
+	f.StringArrayVar(&bases, "base", nil, "firmware `component=file` that a device runs, to apply a patch to (repeatable)")
 	f.BoolVar(&checks, "checks", false, "list every check of every bootloader")
 	return c
 }
@@ -57,13 +64,16 @@ type verifyResult struct {
 	release.Report
 }
 
-func (a *app) verify(ctx context.Context, path string, minSequence uint32, deviceKeys []string, checks bool) error {
+func (a *app) verify(ctx context.Context, path string, minSequence uint32, deviceKeys, bases []string, checks bool) error {
 	project, err := a.openProject()
 	if err != nil {
 		return err
 	}
 	o := release.VerifyOptions{MinSequence: minSequence}
 	if o.Identities, o.ImageKeys, err = a.deviceKeys(project, deviceKeys); err != nil {
+		return err
+	}
+	if o.Bases, err = a.bases(project, bases); err != nil {
 		return err
 	}
 	f, size, err := openInput(path)
@@ -83,11 +93,16 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 	complete := true
 	for _, c := range report.Components {
 		complete = complete && c.Complete
+		for _, v := range c.Variants {
+			complete = complete && v.Complete
+		}
 	}
 	id := verified.Record().Record().ID
 	switch {
 	case complete:
 		a.say("%s: every device of this project takes release %s", path, id)
+	case missingBase(report):
+		a.say("%s: release %s is accepted as far as it was checked; not every patch was applied, see --base", path, id)
 	case missingKey(report):
 		a.say("%s: release %s is accepted as far as it was checked; decryption was not, see --device-key", path, id)
 	default:
@@ -96,11 +111,26 @@ func (a *app) verify(ctx context.Context, path string, minSequence uint32, devic
 	return a.result(verifyResult{"otapack.verify/1", true, complete, *report}, "")
 }
 
+// missingBase reports whether an image that a patch comes from would let more be
+// checked.
+func missingBase(r *release.Report) bool {
+	return notRun(r, bootloader.StepBase)
+}
+
 // missingKey reports whether a device key would let more be checked.
 func missingKey(r *release.Report) bool {
+	return notRun(r, bootloader.StepUnwrap, release.StepContentKey)
+}
+
+// notRun reports whether one of some steps was left out, for any device.
+func notRun(r *release.Report, steps ...bootloader.Step) bool {
 	for _, c := range r.Components {
-		for _, check := range c.Checks {
-			if check.Status == bootloader.NotRun && (check.Step == bootloader.StepUnwrap || check.Step == release.StepContentKey) {
+		traces := []bootloader.Trace{c.Checks}
+		for _, v := range c.Variants {
+			traces = append(traces, v.Checks)
+		}
+		for _, check := range slices.Concat(traces...) {
+			if check.Status == bootloader.NotRun && slices.Contains(steps, check.Step) {
 				return true
 			}
 		}
@@ -117,26 +147,41 @@ func reportText(r *release.Report, checks bool) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "record\tok\t%s %s, signed by %s\n", r.Product, r.ReleaseID, r.SignedBy)
+	list := func(t bootloader.Trace) {
+		for _, check := range t {
+			if checks {
+				fmt.Fprintf(w, "  %s\t%s\t%s\n", check.Step, check.Status, check.Reason)
+			}
+		}
+	}
 	for _, c := range r.Components {
 		if c.Accepted {
 			fmt.Fprintf(w, "%s\tok\t%s, version %s, sequence %d, signed by %s, %s\n", c.Name, c.Chip, c.Version, c.Sequence, strings.Join(c.SignedBy, " and "), checksText(c.Checks))
 		} else {
-			detail := "does not match the release record"
-			if n := len(c.Checks); n > 0 && c.Checks[n-1].Status == bootloader.Failed {
-				detail = fmt.Sprintf("%s: %s", c.Checks[n-1].Step, c.Checks[n-1].Reason)
-			}
-			fmt.Fprintf(w, "%s\tREFUSED\t%s, %s\n", c.Name, c.Chip, detail)
+			fmt.Fprintf(w, "%s\tREFUSED\t%s, %s\n", c.Name, c.Chip, refusalText(c.Checks))
 		}
-		if checks {
-			for _, check := range c.Checks {
-				fmt.Fprintf(w, "  %s\t%s\t%s\n", check.Step, check.Status, check.Reason)
+		list(c.Checks)
+		for _, v := range c.Variants {
+			if v.Accepted {
+				fmt.Fprintf(w, "%s from %s\tok\tsigned by %s, %s\n", c.Name, v.From, strings.Join(v.SignedBy, " and "), checksText(v.Checks))
+			} else {
+				fmt.Fprintf(w, "%s from %s\tREFUSED\t%s\n", c.Name, v.From, refusalText(v.Checks))
 			}
+			list(v.Checks)
 		}
 	}
 	if w.Flush() != nil {
 		return "" // a strings.Builder does not fail
 	}
 	return b.String()
+}
+
+// refusalText names the check that refused.
+func refusalText(t bootloader.Trace) string {
+	if n := len(t); n > 0 && t[n-1].Status == bootloader.Failed {
+		return fmt.Sprintf("%s: %s", t[n-1].Step, t[n-1].Reason)
+	}
+	return "does not match the release record"
 }
 
 func checksText(t bootloader.Trace) string {
@@ -182,6 +227,26 @@ func (a *app) deviceKeys(project *release.Project, specs []string) (map[string]e
 		}
 	}
 	return identities, imageKeys, nil
+}
+
+// bases reads the firmware of --base.
+func (a *app) bases(project *release.Project, specs []string) (map[string][][]byte, error) {
+	bases := map[string][][]byte{}
+	for _, spec := range specs {
+		name, file, ok := strings.Cut(spec, "=")
+		if !ok || name == "" || file == "" {
+			return nil, usagef("--base %q: want component=file", spec)
+		}
+		if _, ok := project.Config().Component(name); !ok {
+			return nil, usagef("--base: %s has no component %q", a.configPath, name)
+		}
+		image, err := project.ReadImage(name, file)
+		if err != nil {
+			return nil, err
+		}
+		bases[name] = append(bases[name], image)
+	}
+	return bases, nil
 }
 
 // maxIdentity bounds a private key file in bytes.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -33,9 +34,25 @@ const (
 
 // Delta asks for a patch for each of some older releases.
 type Delta struct {
-	From   []string    // at least one: versions of releases, FromLast and FromOldestSupported
-	Format string      // DeltaOD1 unless given
-	Images []BaseImage // where images are that the output folder does not have
+	From   []string // at least one: versions of releases, FromLast and FromOldestSupported
+	Format string   // DeltaOD1 unless given
+	// Where images are that the output folder does not have: listed by release,
+	// or a path with ReleasePlace in it.
+	Images    []BaseImage
+	ImagePath string
+}
+
+// ReleasePlace stands for the version of a release in Delta.ImagePath.
+const ReleasePlace = "{version}"
+
+// ImageOf returns the path of the image of a release, "" when none is given.
+func (d Delta) ImageOf(release string) string {
+	for _, b := range d.Images {
+		if b.Release == release {
+			return b.Path
+		}
+	}
+	return strings.ReplaceAll(d.ImagePath, ReleasePlace, release)
 }
 
 // BaseImage is the firmware of a component in an older release.
@@ -55,12 +72,12 @@ func (d *decoder) delta(v value) *Delta {
 	delta := &Delta{Format: DeltaOD1}
 	switch v.node.(type) {
 	case *ast.SequenceNode:
-		d.list(&delta.From)(v)
+		d.list(&delta.From)(value{v.node, v.path + ".from"}) // where it is said in full
 	case *ast.MappingNode:
 		d.object(v, fields{
 			"from":   d.oneOrMore(&delta.From),
 			"format": d.choice(&delta.Format, DeltaOD1, DeltaHPatchLite, DeltaDetoolsHeatshrink, DeltaDetoolsCRLE),
-			"images": d.baseImages(&delta.Images),
+			"images": d.baseImages(delta),
 		}, "from")
 	default:
 		d.oneOrMore(&delta.From)(v)
@@ -84,9 +101,16 @@ func (d *decoder) oneOrMore(to *[]string) func(value) {
 	}
 }
 
-// baseImages reads a mapping from the version of a release to a path.
-func (d *decoder) baseImages(to *[]BaseImage) func(value) {
+// baseImages reads a mapping from the version of a release to a path, or one
+// path for all.
+func (d *decoder) baseImages(to *Delta) func(value) {
 	return func(v value) {
+		if _, ok := v.node.(*ast.MappingNode); !ok {
+			if d.text(&to.ImagePath)(v); to.ImagePath != "" && !strings.Contains(to.ImagePath, ReleasePlace) {
+				d.fail(v.path, "has no %s in it, which stands for the version of a release", ReleasePlace)
+			}
+			return
+		}
 		entries, ok := d.entries(v)
 		if ok && len(entries) == 0 {
 			d.needOne(v)
@@ -94,7 +118,7 @@ func (d *decoder) baseImages(to *[]BaseImage) func(value) {
 		for _, e := range entries {
 			b := BaseImage{Release: e.key}
 			d.text(&b.Path)(e.value)
-			*to = append(*to, b)
+			to.Images = append(to.Images, b)
 		}
 	}
 }

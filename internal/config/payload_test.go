@@ -20,6 +20,7 @@ func TestParsePayload(t *testing.T) {
 		{"delta: {from: last, format: detools-hs}", Component{Delta: &Delta{From: []string{"last"}, Format: DeltaDetoolsHeatshrink}}},
 		{"delta: {from: [last, 1.0.0], images: {1.0.0: old/b.hex, 1.1.0: old/c.hex}}", Component{
 			Delta: &Delta{From: []string{"last", "1.0.0"}, Format: DeltaOD1, Images: []BaseImage{{"1.0.0", "old/b.hex"}, {"1.1.0", "old/c.hex"}}}}},
+		{`delta: {from: last, images: "old/{version}/b.hex"}`, Component{Delta: &Delta{From: []string{"last"}, Format: DeltaOD1, ImagePath: "old/{version}/b.hex"}}},
 		{"compress: od1", Component{Compress: &Compress{Codec: CompressOD1}}},
 		{"compress: {codec: zstd, window: 8KiB}", Component{Compress: &Compress{CompressZstd, 8 << 10}}},
 		{"ram: {base: 0x20000000, size: 64KiB}, decoder-ram: 12KiB", Component{RAM: &Bank{0x20000000, 64 << 10}, DecoderRAM: n(12 << 10)}},
@@ -40,20 +41,33 @@ func TestParsePayload(t *testing.T) {
 	}
 }
 
+func TestImageOf(t *testing.T) {
+	d := Delta{Images: []BaseImage{{"1.0.0", "one.hex"}}, ImagePath: ""}
+	if a, b := d.ImageOf("1.0.0"), d.ImageOf("1.1.0"); a != "one.hex" || b != "" {
+		t.Errorf("got %q and %q", a, b)
+	}
+	d = Delta{ImagePath: "{version}/b-{version}.hex"}
+	if a := d.ImageOf("1.1.0"); a != "1.1.0/b-1.1.0.hex" {
+		t.Errorf("got %q", a)
+	}
+}
+
 func TestRefusedPayload(t *testing.T) {
 	for _, tt := range []struct{ lines, want string }{
 		{"delta: ", `7:66: components.b.delta: is empty`},
-		{"delta: []", `components.b.delta: needs at least one entry`},
+		{"delta: []", `components.b.delta.from: needs at least one entry`},
 		{"delta: {}", `components.b.delta: key "from" is missing`},
 		{"delta: {from: []}", `components.b.delta.from: needs at least one entry`},
-		{"delta: [last, last]", `components.b.delta[1]: "last" is listed twice`},
-		{"delta: [last, [1.0.0]]", `7:74: components.b.delta[1]: has to be a single value on one line, not a list`},
+		{"delta: [last, last]", `components.b.delta.from[1]: "last" is listed twice`},
+		{"delta: [last, [1.0.0]]", `7:74: components.b.delta.from[1]: has to be a single value on one line, not a list`},
 		{"delta: [1, 2, 3, 4, 5, 6, 7, 8, 9]", `components.b.delta: has 9 releases to come from, at most 8 are possible`},
 		{"delta: {from: last, format: bsdiff}", `7:88: components.b.delta.format: unknown value "bsdiff"`},
 		{"delta: {from: last, format: od2}", `components.b.delta.format: unknown value "od2" (did you mean "od1"?)`},
 		{"delta: {from: last, image: x}", `components.b.delta.image: unknown key (did you mean "images"?)`},
 		{"delta: {from: last, images: {}}", `components.b.delta.images: needs at least one entry`},
 		{"delta: {from: last, images: {1.0.0: }}", `components.b.delta.images."1.0.0": is empty`},
+		{"delta: {from: last, images: old/b.hex}", `components.b.delta.images: has no {version} in it, which stands for the version of a release`},
+		{"delta: {from: last, images: [x]}", `components.b.delta.images: has to be a single value on one line, not a list`},
 		{"compress: gzip", `components.b.compress: unknown value "gzip"`},
 		{"compress: {window: 8KiB}", `components.b.compress: key "codec" is missing`},
 		{"compress: {codec: zstd, window: 8MiB}", `components.b.compress.window: 8MiB is out of range 256 to 1048576`},

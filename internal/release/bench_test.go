@@ -42,7 +42,7 @@ func (w *workshop) benchRelease(b *testing.B, write bool) {
 	if err := plan.Lint(); err != nil {
 		b.Fatal(err)
 	}
-	draft, err := plan.Build(rand.Reader)
+	draft, err := plan.Build(b.Context(), rand.Reader)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -28,26 +28,66 @@ type Draft struct {
 	random     io.Reader
 }
 
-// built is one component's manifest and payload.
+// built is what a release has for one component: the parcel for any device, and
+// further ones for devices that run a certain image.
 type built struct {
+	parcel
+	file     deviceFile // nil for our own bootloaders
+	variants []variant  // in ascending order of their bases' versions
+	larger   []larger   // what was tried and is not smaller
+}
+
+// parcel is a manifest and its payload.
+type parcel struct {
+	artifact string // what the manifest is called in signing requests
 	manifest manifest.Manifest
 	envelope *manifest.Draft // nil until the payload is final
 	payload  []byte
+	window   uint32          // bytes that the decoder keeps of its output, 0 where it keeps none
 	sealer   *encrypt.Sealer // nil when not encrypted
-	file     deviceFile      // nil for our own bootloaders
+}
+
+// variant is a parcel whose payload is a difference to a base.
+type variant struct {
+	parcel
+	base base
+}
+
+// larger is a payload that was dropped, because a plainer one is not larger.
+type larger struct {
+	from   manifest.Version // nil: the whole image, compressed
+	coding manifest.Coding
+	size   int // in bytes
+}
+
+// parcels returns everything of a component that has a manifest of its own.
+func (b *built) parcels() []*parcel {
+	all := []*parcel{&b.parcel}
+	for i := range b.variants {
+		all = append(all, &b.variants[i].parcel)
+	}
+	return all
 }
 
 // Build makes payloads and manifests of a plan that Lint passes; its error is
-// Lint's otherwise. random is crypto/rand.Reader but in tests. The caller wipes
-// the draft when the release is done.
-func (p *Plan) Build(random io.Reader) (*Draft, error) {
+// Lint's otherwise. It reads the images that patches come from. random is
+// crypto/rand.Reader but in tests. The caller wipes the draft when the release is
+// done.
+func (p *Plan) Build(ctx context.Context, random io.Reader) (*Draft, error) {
 	if err := p.Lint(); err != nil {
 		return nil, err
+	}
+	bases := make([][]base, len(p.project.components))
+	for i, c := range p.project.components {
+		var err error
+		if bases[i], err = p.loadBases(ctx, c); err != nil {
+			return nil, err
+		}
 	}
 	d := &Draft{plan: p, random: random}
 	waits := false
 	for i, c := range p.project.components {
-		b, err := p.buildComponent(c, p.images[i], random)
+		b, err := p.buildComponent(ctx, c, p.images[i], bases[i], random)
 		d.components = append(d.components, b)
 		if err != nil {
 			d.Wipe()
@@ -75,6 +115,13 @@ func (d *Draft) layOutRecord() error {
 	if err != nil {
 		return err
 	}
+	for i, b := range d.components {
+		for _, v := range b.variants {
+			record.Components[i].Variants = append(record.Components[i].Variants, manifest.RecordVariant{
+				Manifest: v.envelope.Digest(), From: v.base.version, Base: v.base.content(),
+			})
+		}
+	}
 	d.record, err = manifest.NewRecord(record, d.plan.project.signer)
 	return err
 }
@@ -99,7 +146,7 @@ func (d *Draft) signFiles(ctx context.Context, signers map[sign.KeyID]sign.Signe
 			return err
 		}
 		b.manifest.Image = manifest.Content{Digest: sha256.Sum256(b.payload), Size: uint32(len(b.payload))}
-		if b.envelope, err = b.draft(c, c.signers); err != nil {
+		if b.envelope, err = b.draft(c.signers); err != nil {
 			return err
 		}
 	}
@@ -124,23 +171,25 @@ func (d *Draft) Warnings() []Finding {
 
 // Wipe overwrites the content keys.
 func (d *Draft) Wipe() {
-	for _, b := range d.components {
-		if b.sealer != nil {
-			b.sealer.Wipe()
+	for i := range d.components {
+		for _, parcel := range d.components[i].parcels() {
+			if parcel.sealer != nil {
+				parcel.sealer.Wipe()
+			}
 		}
 	}
 }
 
 // buildComponent returns what there is to wipe also with an error.
-func (p *Plan) buildComponent(c component, im image, random io.Reader) (built, error) {
-	b := built{manifest: manifest.Manifest{
+func (p *Plan) buildComponent(ctx context.Context, c component, im image, bases []base, random io.Reader) (built, error) {
+	b := built{parcel: parcel{artifact: manifestArtifact(c.Name), manifest: manifest.Manifest{
 		Sequence: p.sequence,
 		Version:  im.version,
 		Vendor:   p.project.vendor,
 		Class:    c.class,
 		Slot:     c.slot,
 		Install:  &manifest.Install{URI: c.URI},
-	}}
+	}}}
 	var err error
 	if c.device != nil {
 		im.content.sequence = p.sequence
@@ -150,37 +199,83 @@ func (p *Plan) buildComponent(c component, im image, random io.Reader) (built, e
 		}
 		return b, err
 	}
-	if b.payload, err = im.flatten(); err != nil {
-		return built{}, err
+	image, err := im.flatten()
+	if err != nil {
+		return b, err
 	}
-	b.manifest.Image = manifest.Content{Digest: sha256.Sum256(b.payload), Size: uint32(len(b.payload))}
-	if len(c.recipients) > 0 {
-		if err := b.encrypt(c.recipients, random); err != nil {
-			return built{}, err
+	b.manifest.Image = manifest.Content{Digest: sha256.Sum256(image), Size: uint32(len(image))}
+	variants, err := codePatches(ctx, c, b.parcel, bases, im.bank.Base, image)
+	if err != nil {
+		return b, err
+	}
+	whole := coded{payload: image}
+	if c.Compress != nil {
+		compressed, err := compress(ctx, c, im.bank.Base, image)
+		if err != nil {
+			return b, err
+		}
+		if len(compressed.payload) < len(image) {
+			whole = compressed
+		} else {
+			b.larger = append(b.larger, larger{nil, compressed.decoding.Coding, len(compressed.payload)})
 		}
 	}
-	b.envelope, err = b.draft(c, c.signers)
-	return b, err
+	if err := b.finish(c, whole, random); err != nil {
+		return b, err
+	}
+	for _, v := range variants {
+		if len(v.coded.payload) >= len(whole.payload) {
+			b.larger = append(b.larger, larger{v.base.version, v.coded.decoding.Coding, len(v.coded.payload)})
+			continue
+		}
+		b.variants = append(b.variants, v.variant)
+		if err := b.variants[len(b.variants)-1].finish(c, v.coded, random); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+// finish makes the parcel of a coded payload: it is encrypted if the component's
+// are, and the envelope laid out.
+func (p *parcel) finish(c component, in coded, random io.Reader) error {
+	p.payload, p.window = in.payload, in.window
+	if in.decoding != nil {
+		if in.decoding.RAM > c.chip.DecoderRAM {
+			return &PolicyError{[]Finding{{verdict.DecoderRAM, p.artifact, fmt.Sprintf("decoding %s takes %d bytes of RAM, %s has %d for it",
+				in.decoding.Coding, in.decoding.RAM, c.chip.Name, c.chip.DecoderRAM)}}}
+		}
+		p.manifest.Staged = true
+		p.manifest.Install.Decoding = in.decoding
+		p.manifest.Install.Received = manifest.Content{Digest: sha256.Sum256(p.payload), Size: uint32(len(p.payload))}
+	}
+	if len(c.recipients) > 0 {
+		if err := p.encrypt(c.recipients, random); err != nil {
+			return err
+		}
+	}
+	var err error
+	p.envelope, err = p.draft(c.signers)
+	return err
 }
 
 // encrypt replaces the payload by its ciphertext.
-func (b *built) encrypt(to []encrypt.Recipient, random io.Reader) error {
+func (p *parcel) encrypt(to []encrypt.Recipient, random io.Reader) error {
 	sealer, err := encrypt.NewSealer(random, to)
 	if err != nil {
 		return err
 	}
-	ciphertext := bytes.NewBuffer(make([]byte, 0, len(b.payload)))
-	result, err := sealer.Seal(ciphertext, bytes.NewReader(b.payload))
+	ciphertext := bytes.NewBuffer(make([]byte, 0, len(p.payload)))
+	result, err := sealer.Seal(ciphertext, bytes.NewReader(p.payload))
 	if err != nil {
 		sealer.Wipe()
 		return err
 	}
 	info := encryptionInfo(sealer.Header())
-	b.payload, b.sealer = ciphertext.Bytes(), sealer
-	b.manifest.Staged = true
-	b.manifest.Image.Digest = result.PlainSHA256
-	b.manifest.Install.Received = manifest.Content{Digest: result.CipherSHA256, Size: uint32(result.Size)}
-	b.manifest.Install.Encryption = &info
+	p.payload, p.sealer = ciphertext.Bytes(), sealer
+	p.manifest.Staged = true
+	p.manifest.Install.Received = manifest.Content{Digest: result.CipherSHA256, Size: uint32(result.Size)}
+	p.manifest.Install.Encryption = &info
 	return nil
 }
 
@@ -197,9 +292,9 @@ func encryptionInfo(h encrypt.Header) cose.Encrypt {
 
 // draft lays out the envelope for a set of keys. Encrypted components sever
 // install: after installing, a device need not keep the encryption information.
-func (b *built) draft(c component, keys []sign.PublicKey) (*manifest.Draft, error) {
-	return manifest.New(b.manifest, keys, manifest.Options{
-		Artifact: manifestArtifact(c.Name), SeverInstall: b.manifest.Encrypted(), KeyHints: true,
+func (p *parcel) draft(keys []sign.PublicKey) (*manifest.Draft, error) {
+	return manifest.New(p.manifest, keys, manifest.Options{
+		Artifact: p.artifact, SeverInstall: p.manifest.Encrypted(), KeyHints: true,
 	})
 }
 
@@ -220,9 +315,11 @@ func (d *Draft) Requests() []sign.Request {
 // covering returns the requests of manifests and release record.
 func (d *Draft) covering() []sign.Request {
 	var requests []sign.Request
-	for _, b := range d.components {
-		if b.envelope != nil {
-			requests = append(requests, b.envelope.Requests()...)
+	for i := range d.components {
+		for _, parcel := range d.components[i].parcels() {
+			if parcel.envelope != nil {
+				requests = append(requests, parcel.envelope.Requests()...)
+			}
 		}
 	}
 	if d.record != nil {
@@ -247,7 +344,7 @@ func (r *Rehearsed) Signatures() int {
 		if b.file != nil {
 			n += b.file.Signatures()
 		}
-		n += len(r.draft.plan.project.components[i].signers)
+		n += (1 + len(b.variants)) * len(r.draft.plan.project.components[i].signers)
 	}
 	return n
 }
@@ -306,43 +403,63 @@ func (d *Draft) rehearse(ctx context.Context, c component, b built) (bootloader.
 		}
 		b.manifest.Image = manifest.Content{Digest: sha256.Sum256(b.payload), Size: uint32(len(b.payload))}
 	}
-	draft, err := b.draft(c, keys)
-	if err != nil {
-		return none, err
-	}
-	if b.file == nil {
-		for i, r := range draft.Requests() {
-			if !bytes.Equal(r.Message, b.envelope.Requests()[i].Message) {
-				return none, errRehearsal
-			}
-		}
-	}
-	signatures, err := sign.Answer(ctx, draft.Requests(), signers)
-	if err != nil {
-		return none, err
-	}
-	envelope, err := draft.Finish(signatures)
-	if err != nil {
-		return none, err
-	}
 	var trust sign.TrustSet
 	if err := trust.Add(sign.RoleManifest, min(c.trust.Threshold(sign.RoleManifest), len(keys)), keys...); err != nil {
 		return none, err
 	}
 	c.trust = &trust
-	payload := bootloader.Payload{ReaderAt: bytes.NewReader(b.payload), Size: int64(len(b.payload))}
-	var device bootloader.Device
+	for _, v := range b.variants {
+		if _, _, err := d.rehearseParcel(ctx, c, v.parcel, v.base.image, keys, signers); err != nil {
+			return none, fmt.Errorf("from %s: %w", v.base.version, err)
+		}
+	}
+	device, envelope, err := d.rehearseParcel(ctx, c, b.parcel, nil, keys, signers)
+	if err != nil {
+		return none, err
+	}
+	return bootloader.RehearsedComponent{Name: c.Name, Device: device, Envelope: envelope, Payload: b.payload}, nil
+}
+
+// rehearseParcel signs a copy of an envelope and has devices that run an image,
+// nil for any, take it: one for each recipient. It returns the last of them.
+func (d *Draft) rehearseParcel(ctx context.Context, c component, p parcel, running []byte, keys []sign.PublicKey, signers map[sign.KeyID]sign.Signer) (device bootloader.Device, envelope []byte, err error) {
+	draft, err := p.draft(keys)
+	if err != nil {
+		return device, nil, err
+	}
+	if p.envelope != nil { // else it covers a file that waits for signatures
+		for i, r := range draft.Requests() {
+			if !bytes.Equal(r.Message, p.envelope.Requests()[i].Message) {
+				return device, nil, errRehearsal
+			}
+		}
+	}
+	signatures, err := sign.Answer(ctx, draft.Requests(), signers)
+	if err != nil {
+		return device, nil, err
+	}
+	if envelope, err = draft.Finish(signatures); err != nil {
+		return device, nil, err
+	}
 	for i := range max(1, len(c.recipients)) {
 		var id encrypt.Identity
-		if b.sealer != nil {
-			id = b.sealer.Identity(i)
+		if p.sealer != nil {
+			id = p.sealer.Identity(i)
 		}
 		// The floor is the release's own number: devices that already have it
 		// must still take it again.
 		device = d.plan.project.device(c, d.plan.sequence, id)
-		if _, _, err := bootloader.Verify(ctx, device, envelope, payload, bootloader.Options{}); err != nil {
-			return none, err
+		if running != nil {
+			device.Running = staged(running)
+		}
+		if _, _, err := bootloader.Verify(ctx, device, envelope, *staged(p.payload), bootloader.Options{}); err != nil {
+			return device, nil, err
 		}
 	}
-	return bootloader.RehearsedComponent{Name: c.Name, Device: device, Envelope: envelope, Payload: b.payload}, nil
+	return device, envelope, nil
+}
+
+// staged is bytes in memory as a bootloader reads them.
+func staged(data []byte) *bootloader.Payload {
+	return &bootloader.Payload{ReaderAt: bytes.NewReader(data), Size: int64(len(data))}
 }

@@ -290,7 +290,7 @@ func TestVendorRefusals(t *testing.T) {
 			w := newVendorWorkshop(t, tt.edits...)
 			plan, err := w.open(t).Load(Options{Version: tt.version})
 			if err == nil {
-				_, err = plan.Build(counting{})
+				_, err = plan.Build(t.Context(), counting{})
 			}
 			if verdict.Of(err) != tt.reason && !hasFinding(err, tt.reason) {
 				t.Errorf("got %v, want %s", err, tt.reason)

@@ -6,7 +6,7 @@
 //
 //	project, err := release.Open(cfg)             // keys, chips, identities
 //	plan, err := project.Load(options)            // *Plan: every input named and hashed
-//	draft, err := plan.Build(random)              // *Draft: Lint passed, all to-be-signed bytes are final
+//	draft, err := plan.Build(ctx, random)         // *Draft: Lint passed, all to-be-signed bytes are final
 //	rehearsed, err := draft.Rehearse(ctx)         // every bootloader accepts it, with throwaway keys
 //	signed, err := rehearsed.Sign(ctx, signers)   // the only hop that may wait for an HSM
 //	verified, err := signed.Verify(ctx)           // with the pinned keys

@@ -167,7 +167,7 @@ func build(t testing.TB, plan *Plan, random io.Reader) *Rehearsed {
 	if err := plan.Lint(); err != nil {
 		t.Fatal(err)
 	}
-	draft, err := plan.Build(random)
+	draft, err := plan.Build(t.Context(), random)
 	if err != nil {
 		t.Fatal(err)
 	}

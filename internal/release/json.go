@@ -49,6 +49,36 @@ type ComponentRecord struct {
 	Payload        Content          `json:"payload,omitzero"`         // absent in a dry run where the file has to be signed first
 	Recipients     []string         `json:"recipients"`               // key ids in hexadecimal, empty when not encrypted
 	ManifestDigest manifest.Digest  `json:"manifest_digest,omitzero"` // known when the payload is
+	Decoding       *DecodingRecord  `json:"decoding,omitempty"`       // of the payload, when it is not the image
+	Variants       []VariantRecord  `json:"variants,omitempty"`       // for devices that run a certain image
+	NotSmaller     []LargerRecord   `json:"not_smaller,omitempty"`    // tried, and left out
+}
+
+// DecodingRecord is how a device makes the image from the payload.
+type DecodingRecord struct {
+	Coding     string `json:"coding"`
+	DecoderRAM uint32 `json:"decoder_ram"`      // in bytes
+	Window     uint32 `json:"window,omitempty"` // of what was written that the decoder keeps, in bytes
+}
+
+// VariantRecord is a manifest and a payload for devices that run a certain image.
+type VariantRecord struct {
+	From           manifest.Version `json:"from"`     // version of the component there
+	Release        manifest.Version `json:"release"`  // that the image is from
+	Source         string           `json:"source"`   // file with the image, relative to otapack.yaml
+	Recorded       bool             `json:"recorded"` // the image is the one that the record of that release has; false: there is none
+	Base           Content          `json:"base"`
+	Decoding       DecodingRecord   `json:"decoding"`
+	Payload        Content          `json:"payload"`
+	ManifestDigest manifest.Digest  `json:"manifest_digest"`
+}
+
+// LargerRecord is a payload that was left out, because it is not smaller than
+// the whole image without it.
+type LargerRecord struct {
+	From   manifest.Version `json:"from,omitempty"` // absent for the whole image
+	Coding string           `json:"coding"`
+	Size   int              `json:"size"` // in bytes
 }
 
 // Content is a digest and a length in bytes.
@@ -64,6 +94,11 @@ type SignatureRecord struct {
 	Key        string          `json:"key"`          // alias
 	KeyID      string          `json:"key_id"`       // sha256:…
 	ToBeSigned manifest.Digest `json:"to_be_signed"` // SHA-256 of the signed bytes
+}
+
+// variantArtifact is manifestArtifact for a variant.
+func variantArtifact(component string, from manifest.Version) string {
+	return component + " manifest from " + from.String()
 }
 
 // manifestArtifact is what a component's envelope is called in signing requests
@@ -128,6 +163,20 @@ func (b built) describe(c component, im image) ComponentRecord {
 	if b.envelope != nil {
 		r.ManifestDigest = b.envelope.Digest()
 	}
+	if m.Decoded() {
+		d := b.decoding()
+		r.Decoding = &d
+	}
+	for _, v := range b.variants {
+		base, payload := v.base.content(), v.manifest.Payload()
+		r.Variants = append(r.Variants, VariantRecord{
+			From: v.base.version, Release: v.base.release, Source: v.base.source, Recorded: v.base.known, Base: Content{base.Digest, base.Size},
+			Decoding: v.decoding(), Payload: Content{payload.Digest, payload.Size}, ManifestDigest: v.envelope.Digest(),
+		})
+	}
+	for _, l := range b.larger {
+		r.NotSmaller = append(r.NotSmaller, LargerRecord{l.from, l.coding.String(), l.size})
+	}
 	if b.file != nil {
 		r.Recipients = append(r.Recipients, b.file.Recipients()...)
 	}
@@ -135,4 +184,10 @@ func (b built) describe(c component, im image) ComponentRecord {
 		r.Recipients = append(r.Recipients, fmt.Sprintf("%x", to.KeyID))
 	}
 	return r
+}
+
+// decoding describes what a decoded payload takes.
+func (p parcel) decoding() DecodingRecord {
+	d := p.manifest.Install.Decoding
+	return DecodingRecord{d.Coding.String(), d.RAM, p.window}
 }

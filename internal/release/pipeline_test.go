@@ -305,14 +305,14 @@ func TestBuildErrors(t *testing.T) {
 		{"for one component", 60, "release: motor: encrypt: content key"},
 		{"all but one byte", 119, "release: motor: encrypt: recipient 0: ephemeral key"},
 	} {
-		d, err := w.load(t, "1.0.0").Build(io.LimitReader(testvectors.Stream("random"), tt.n))
+		d, err := w.load(t, "1.0.0").Build(t.Context(), io.LimitReader(testvectors.Stream("random"), tt.n))
 		if d != nil || err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, %v, want %q", tt.name, d, err, tt.want)
 		}
 	}
 	// A plan that Lint refuses cannot be built.
 	w.write(t, "motor.bin", make([]byte, motorBank+1))
-	_, err := w.load(t, "1.0.0").Build(rand.Reader)
+	_, err := w.load(t, "1.0.0").Build(t.Context(), rand.Reader)
 	if policy, ok := errors.AsType[*PolicyError](err); !ok || policy.Findings[0].Reason != verdict.ImageExceedsBank {
 		t.Errorf("got %v, want %s", err, verdict.ImageExceedsBank)
 	}
@@ -379,7 +379,7 @@ func TestRehearse(t *testing.T) {
 		{name: "wiped", change: (*Draft).Wipe, want: encrypt.ErrSpent},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			draft, err := w.load(t, "1.0.0").Build(rand.Reader)
+			draft, err := w.load(t, "1.0.0").Build(t.Context(), rand.Reader)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -398,7 +398,7 @@ func TestRehearse(t *testing.T) {
 			}
 		})
 	}
-	draft, err := w.load(t, "1.0.0").Build(rand.Reader)
+	draft, err := w.load(t, "1.0.0").Build(t.Context(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -537,14 +537,14 @@ func TestVerifyFindsDamage(t *testing.T) {
 // this very release already.
 func TestEveryRecipient(t *testing.T) {
 	w := newWorkshop(t, "to: [keys/radio-device.pem]", "to: [keys/radio-device.pem, keys/motor-device.pem]")
-	draft, err := w.load(t, "1.0.0").Build(rand.Reader)
+	draft, err := w.load(t, "1.0.0").Build(t.Context(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer draft.Wipe()
 	radio := &draft.components[0]
 	radio.manifest.Install.Encryption.Recipients[1].Wrapped[0] ^= 1
-	if radio.envelope, err = radio.draft(draft.plan.project.components[0], draft.plan.project.components[0].signers); err != nil {
+	if radio.envelope, err = radio.draft(draft.plan.project.components[0].signers); err != nil {
 		t.Fatal(err)
 	}
 	record, err := draft.plan.record([]manifest.Digest{radio.envelope.Digest(), draft.components[1].envelope.Digest()})

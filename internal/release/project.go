@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,6 +45,7 @@ type component struct {
 	recipients []encrypt.Recipient
 	requires   []manifest.Requirement
 	device     deviceFormat // nil for our own bootloaders
+	runs       string       // component that the device runs while this one is written: itself, unless linked for a slot
 }
 
 // File is a file that went into a release or came out of it.
@@ -67,6 +69,11 @@ func Open(cfg *config.Config) (*Project, error) {
 			return nil, &InputError{k.Public, err}
 		}
 	}
+	if v := cfg.Policy.OldestSupported; v != "" {
+		if _, err := manifest.ParseVersion(v); err != nil {
+			return nil, cfg.Errorf("policy.oldest-supported", "%v", err)
+		}
+	}
 	trust, signers, err := p.rule("signing.release", cfg.Signing.Release, sign.RoleRelease)
 	if err != nil {
 		return nil, err
@@ -81,6 +88,11 @@ func Open(cfg *config.Config) (*Project, error) {
 			return nil, err
 		}
 		p.components = append(p.components, component)
+	}
+	for i := range p.components {
+		if err := p.checkDelta(&p.components[i]); err != nil {
+			return nil, err
+		}
 	}
 	for _, name := range cfg.InstallOrder {
 		p.order = append(p.order, p.index(name))
@@ -136,6 +148,12 @@ func (p *Project) component(c config.Component) (component, error) {
 			return out, p.cfg.Errorf(path+".bank", "%v", err)
 		}
 	}
+	if c.RAM != nil {
+		out.chip.RAM = bootloader.Region{Base: uint32(c.RAM.Base), Size: uint32(min(c.RAM.Size, math.MaxUint32))}
+	}
+	if c.DecoderRAM != nil {
+		out.chip.DecoderRAM = uint32(*c.DecoderRAM)
+	}
 	if c.Slot != nil {
 		slot := uint32(*c.Slot)
 		if _, err := out.chip.Bank(&slot); err != nil {
@@ -181,6 +199,37 @@ func (p *Project) component(c config.Component) (component, error) {
 	}
 	slices.SortFunc(out.requires, func(a, b manifest.Requirement) int { return a.Component - b.Component })
 	return out, nil
+}
+
+// checkDelta refuses patches where no device could apply them, and finds the
+// component that a patch comes from: an image that is linked for one slot takes
+// the place of one that is linked for the other.
+func (p *Project) checkDelta(c *component) error {
+	c.runs = c.Name
+	if c.Compress != nil && c.Compress.Codec != config.CompressOD1 {
+		return p.cfg.Errorf("components."+c.Name+".compress", "%s is not built in", c.Compress.Codec)
+	}
+	if c.Delta == nil {
+		return nil
+	}
+	if c.Delta.Format != config.DeltaOD1 {
+		return p.cfg.Errorf("components."+c.Name+".delta.format", "%s is not built in", c.Delta.Format)
+	}
+	path := "components." + c.Name + ".delta"
+	if !c.chip.Dual() {
+		return p.cfg.Errorf(path, "%s has one bank: its image would be overwritten while a patch still reads it", c.chip.Name)
+	}
+	if c.slot == nil {
+		return nil
+	}
+	at := slices.IndexFunc(p.components, func(o component) bool {
+		return o.class.Equal(c.class) && o.slot != nil && *o.slot != *c.slot
+	})
+	if at < 0 {
+		return p.cfg.Errorf(path, "it is linked for slot %d, and no component is for the other slot, which devices run when they take it", *c.slot)
+	}
+	c.runs = p.components[at].Name
+	return nil
 }
 
 // rule turns a signing rule into a trust set and the keys that sign.

@@ -45,7 +45,7 @@ func TestRehearsePowerLoss(t *testing.T) {
 func TestRehearsePowerLossRefused(t *testing.T) {
 	w := newWorkshop(t, rehearseOff, "")
 	w.write(t, "radio.hex", intelHex(t, radioBase, pseudo(t, "radio", radioBank-4096)))
-	draft, err := w.load(t, "1.4.2").Build(rand.Reader)
+	draft, err := w.load(t, "1.4.2").Build(t.Context(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,28 +39,36 @@ func (r *Rehearsed) Sign(ctx context.Context, signers map[sign.KeyID]sign.Signer
 		return s
 	}
 	contents := bundle.Contents{Components: make([]bundle.Component, 0, len(d.components))}
-	envelopes := make([][]byte, len(d.components))
+	parts := make([]bundle.Component, len(d.components))
 	for i, b := range d.components {
-		if envelopes[i], err = b.envelope.Finish(next(len(b.envelope.Requests()))); err != nil {
+		part := &parts[i]
+		part.Name, part.Payload = d.plan.project.components[i].Name, sectionOf(b.payload)
+		if part.Manifest, err = b.envelope.Finish(next(len(b.envelope.Requests()))); err != nil {
 			return nil, err
+		}
+		for _, v := range b.variants {
+			envelope, err := v.envelope.Finish(next(len(v.envelope.Requests())))
+			if err != nil {
+				return nil, err
+			}
+			part.Variants = append(part.Variants, bundle.Variant{Base: v.base.version.String(), Manifest: envelope, Payload: sectionOf(v.payload)})
 		}
 	}
 	if contents.Record, err = d.record.Finish(next(1)); err != nil {
 		return nil, err
 	}
 	for _, i := range d.plan.project.order {
-		payload := d.components[i].payload
-		contents.Components = append(contents.Components, bundle.Component{
-			Name:     d.plan.project.components[i].Name,
-			Manifest: envelopes[i],
-			Payload:  io.NewSectionReader(bytes.NewReader(payload), 0, int64(len(payload))),
-		})
+		contents.Components = append(contents.Components, parts[i])
 	}
 	var file bytes.Buffer
 	if err := bundle.Write(&file, contents); err != nil {
 		return nil, err
 	}
 	return &Signed{d, file.Bytes()}, nil
+}
+
+func sectionOf(data []byte) *io.SectionReader {
+	return io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data)))
 }
 
 // Verified is a signed release that its own bundle, read back from the bytes to
@@ -78,24 +86,57 @@ func (s *Signed) Verify(ctx context.Context) (*Verified, error) {
 	for _, c := range project.components {
 		recipients = max(recipients, len(c.recipients))
 	}
+	bases := map[string][][]byte{}
+	for i, b := range s.draft.components {
+		for _, v := range b.variants {
+			bases[project.components[i].Name] = append(bases[project.components[i].Name], v.base.image)
+		}
+	}
 	for n := range recipients {
 		identities := map[string]encrypt.Identity{}
 		for i, b := range s.draft.components {
-			if b.sealer != nil {
-				identities[project.components[i].Name] = b.sealer.Identity(min(n, len(project.components[i].recipients)-1))
+			var own anyIdentity
+			for _, parcel := range b.parcels() {
+				if parcel.sealer != nil {
+					own = append(own, parcel.sealer.Identity(min(n, len(project.components[i].recipients)-1)))
+				}
+			}
+			if own != nil {
+				identities[project.components[i].Name] = own
 			}
 		}
-		_, _, err := project.VerifyBundle(ctx, bytes.NewReader(s.bundle), int64(len(s.bundle)), VerifyOptions{
-			MinSequence: s.draft.plan.sequence, Identities: identities,
+		_, report, err := project.VerifyBundle(ctx, bytes.NewReader(s.bundle), int64(len(s.bundle)), VerifyOptions{
+			MinSequence: s.draft.plan.sequence, Identities: identities, Bases: bases,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("release: the finished bundle: %w", err)
+		}
+		for _, c := range report.Components {
+			for _, v := range c.Variants {
+				if !v.Complete {
+					return nil, fmt.Errorf("release: the finished bundle: %s from %s was not checked", c.Name, v.From)
+				}
+			}
 		}
 	}
 	record := s.draft.Record()
 	name := BundleName(record.Product, record.Version)
 	record.Outputs = []File{{name, sha256.Sum256(s.bundle), int64(len(s.bundle))}}
 	return &Verified{s, record}, nil
+}
+
+// anyIdentity is the sender's view of one device key over several payloads, each
+// of which has its own.
+type anyIdentity []encrypt.Identity
+
+// Unwrap returns the content key that one of them opens.
+func (a anyIdentity) Unwrap(h encrypt.Header) (key *encrypt.ContentKey, err error) {
+	for _, id := range a {
+		if key, err = id.Unwrap(h); err == nil {
+			return key, nil
+		}
+	}
+	return nil, err
 }
 
 // Record returns what Write will note down.

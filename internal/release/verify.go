@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,10 @@ type VerifyOptions struct {
 	// Identities are the devices' decryption keys by component. Decryption is
 	// left out for components without one, and reported as not run.
 	Identities map[string]encrypt.Identity
+	// Bases are images that devices run, by component. A variant is decoded with
+	// the one that it is a difference to, or with that image out of the output
+	// folder, and reported as not decoded where neither is there.
+	Bases map[string][][]byte
 	// ImageKeys are those of components with format mcuboot.
 	ImageKeys map[string]mcuboot.DeviceKey
 }
@@ -47,6 +52,21 @@ type ComponentReport struct {
 	SignedBy       []string         `json:"signed_by"`
 	Accepted       bool             `json:"accepted"`
 	Complete       bool             `json:"complete"` // no check was left out
+	Checks         bootloader.Trace `json:"checks"`
+	Variants       []VariantReport  `json:"variants,omitempty"`
+
+	image manifest.Content // of an accepted manifest
+}
+
+// VariantReport is what the bootloader of a device found that runs the base of a
+// variant.
+type VariantReport struct {
+	From           string           `json:"from"` // version of the base, as the bundle has it
+	ManifestDigest manifest.Digest  `json:"manifest_digest,omitzero"`
+	Base           Content          `json:"base,omitzero"`
+	SignedBy       []string         `json:"signed_by"`
+	Accepted       bool             `json:"accepted"`
+	Complete       bool             `json:"complete"`
 	Checks         bootloader.Trace `json:"checks"`
 }
 
@@ -106,10 +126,15 @@ func (p *Project) VerifyBundle(ctx context.Context, r io.ReaderAt, size int64, o
 		if err != nil && verdict.Of(err) == "" {
 			return nil, report, fmt.Errorf("release: %s: %w", part.Name, err)
 		}
-		report.Components = append(report.Components, cr)
 		if err != nil {
 			failures = append(failures, fmt.Errorf("%s: %w", part.Name, err))
 		}
+		refused, err := p.verifyVariants(ctx, part, record, o, &cr)
+		if err != nil {
+			return nil, report, fmt.Errorf("release: %s: %w", part.Name, err)
+		}
+		failures = append(failures, refused...)
+		report.Components = append(report.Components, cr)
 	}
 	if len(failures) > 0 {
 		return nil, report, &RejectedError{failures}
@@ -137,6 +162,22 @@ func (p *Project) checkRecord(record manifest.Record, b *bundle.Bundle) error {
 	}
 	for _, c := range p.components {
 		configured = append(configured, c.Name)
+	}
+	for _, c := range b.Components {
+		i := slices.IndexFunc(record.Components, func(r manifest.RecordComponent) bool { return r.Role == c.Name })
+		if i < 0 {
+			continue // refused below
+		}
+		var has, wants []string
+		for _, v := range c.Variants {
+			has = append(has, v.Base)
+		}
+		for _, v := range record.Components[i].Variants {
+			wants = append(wants, v.From.String())
+		}
+		if !slices.Equal(has, wants) {
+			return verdict.New(verdict.VariantsMismatch, "bundle", "has %s from %v, the release record from %v", c.Name, has, wants)
+		}
 	}
 	if !slices.Equal(recorded, bundled) {
 		return verdict.New(verdict.ComponentsMismatch, "bundle", "has %v, the release record installs %v", bundled, recorded)
@@ -178,6 +219,7 @@ func (p *Project) verifyComponent(ctx context.Context, part bundle.Component, re
 		complete = complete && !slices.ContainsFunc(trace, func(c bootloader.Check) bool { return c.Status == bootloader.NotRun })
 	}
 	m := v.Manifest()
+	cr.image = m.Manifest().Image
 	cr.Version, cr.Sequence, cr.ManifestDigest = m.Manifest().Version, m.Manifest().Sequence, m.Digest()
 	for _, k := range m.Signers() {
 		cr.SignedBy = append(cr.SignedBy, p.alias(k.ID()))
@@ -187,6 +229,81 @@ func (p *Project) verifyComponent(ctx context.Context, part bundle.Component, re
 	}
 	cr.Accepted, cr.Complete = true, complete
 	return cr, nil
+}
+
+// verifyVariants has a device that runs the base of a variant take it, for each
+// variant. Refusals do not end it; the last is about an image that was given and
+// is no base.
+func (p *Project) verifyVariants(ctx context.Context, part bundle.Component, record manifest.Record, o VerifyOptions, cr *ComponentReport) (refusals []error, err error) {
+	c := p.components[p.index(part.Name)]
+	recorded := record.Components[slices.IndexFunc(record.Components, func(r manifest.RecordComponent) bool { return r.Role == part.Name })]
+	used := map[manifest.Digest]bool{}
+	for i, variant := range part.Variants {
+		want := recorded.Variants[i] // checkRecord has compared them
+		device := p.device(c, o.MinSequence, o.Identities[part.Name])
+		base := findBase(o.Bases[part.Name], want.Base.Digest)
+		if base == nil {
+			base = p.archived(ctx, c, variant.Base, want.Base.Digest)
+		}
+		if base != nil {
+			device.Running, used[want.Base.Digest] = staged(base), true
+		}
+		vr := VariantReport{From: variant.Base, SignedBy: []string{}}
+		v, trace, err := bootloader.Verify(ctx, device, variant.Manifest, bootloader.Payload{ReaderAt: variant.Payload, Size: variant.Payload.Size()},
+			bootloader.Options{WithoutDecryption: device.Identity == nil, WithoutBase: device.Running == nil})
+		vr.Checks = trace
+		if err == nil {
+			err = matchVariant(v.Manifest(), recorded, want, record.Sequence)
+			if m := v.Manifest().Manifest(); err == nil && cr.Accepted && m.Image != cr.image {
+				err = verdict.New(verdict.VariantsMismatch, "manifest", "makes another image than the component's own manifest")
+			}
+		}
+		switch {
+		case err == nil:
+			vr.Accepted, vr.Complete = true, v.Complete()
+			vr.ManifestDigest, vr.Base = want.Manifest, Content{want.Base.Digest, want.Base.Size}
+			for _, k := range v.Manifest().Signers() {
+				vr.SignedBy = append(vr.SignedBy, p.alias(k.ID()))
+			}
+		case verdict.Of(err) == "":
+			return nil, fmt.Errorf("from %s: %w", variant.Base, err)
+		default:
+			refusals = append(refusals, fmt.Errorf("%s from %s: %w", part.Name, variant.Base, err))
+		}
+		cr.Variants = append(cr.Variants, vr)
+	}
+	for _, base := range o.Bases[part.Name] {
+		if digest := manifest.Digest(sha256.Sum256(base)); !used[digest] {
+			refusals = append(refusals, fmt.Errorf("%s: %w", part.Name,
+				verdict.New(verdict.BaseMismatch, "base", "no variant is for the image with SHA-256 %s", digest)))
+		}
+	}
+	return refusals, nil
+}
+
+func findBase(bases [][]byte, digest manifest.Digest) []byte {
+	for _, b := range bases {
+		if sha256.Sum256(b) == digest {
+			return b
+		}
+	}
+	return nil
+}
+
+// matchVariant ties a variant's manifest to the release record.
+func matchVariant(v *manifest.Verified, component manifest.RecordComponent, want manifest.RecordVariant, sequence uint32) error {
+	m := v.Manifest()
+	switch {
+	case v.Digest() != want.Manifest:
+		return verdict.New(verdict.ManifestNotRecorded, "manifest", "digest %s, the release record has %s", v.Digest(), want.Manifest)
+	case m.Version.Compare(component.Version) != 0:
+		return verdict.New(verdict.VersionMismatch, "manifest", "version %s, the release record has %s", m.Version, component.Version)
+	case m.Sequence != sequence:
+		return verdict.New(verdict.SequenceMismatch, "manifest", "sequence number %d, the release record has %d", m.Sequence, sequence)
+	case !m.Decoded() || m.Install.Decoding.Base == nil || *m.Install.Decoding.Base != want.Base:
+		return verdict.New(verdict.VariantsMismatch, "manifest", "is not for the base that the release record has")
+	}
+	return nil
 }
 
 // matchRecord ties a component's manifest to the release record: each is
