@@ -21,5 +21,7 @@ const (
 	pagesNotErased             // programs over what is there
 	feedsDuringTrial           // passes the update on before it has confirmed its own
 	restagesNever              // an interrupted transfer is not begun again
+	feedsForEver               // feeds an MCU whose firmware does not work over and over
+	sequenceSpent              // of an MCU that gives an image up: raises its counter above it
 	resumesUnerased            // goes on with a transfer without erasing the page that was cut off
 )

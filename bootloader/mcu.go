@@ -30,8 +30,9 @@ type mcu struct {
 
 	up      bool // has booted since the last reset
 	state   state
-	running *installed // nil: the bootloader stays and waits
-	dest    int        // bank that is being written
+	running *installed        // nil: the bootloader stays and waits
+	dest    int               // bank that is being written
+	fed     [maxEntries]uint8 // of a host: how often each MCU was fed
 }
 
 // installed is an image that the bootloader has accepted.
@@ -89,6 +90,9 @@ func (m *mcu) back(s state) state {
 	} else {
 		s.phase = receiving
 	}
+	if m.fault == sequenceSpent && !m.dual() {
+		s.floor += 10
+	}
 	return s
 }
 
@@ -100,6 +104,7 @@ var errTrial = errors.New("bootloader: the image has not confirmed itself")
 func (m *mcu) begin() error {
 	s := m.state
 	m.dest = m.target()
+	m.fed = [maxEntries]uint8{} // with what it has had
 	switch {
 	case !m.dual():
 		m.running = nil // the bootloader writes, so the firmware does not run
@@ -206,7 +211,9 @@ func (m *mcu) target() int {
 func (m *mcu) bank(n int) Region { return m.device.Chip.Banks[n%len(m.device.Chip.Banks)] }
 
 // off is a reset or the loss of power: RAM is gone.
-func (m *mcu) off() { m.up, m.running, m.state, m.dest = false, nil, state{}, 0 }
+func (m *mcu) off() {
+	m.up, m.running, m.state, m.dest, m.fed = false, nil, state{}, 0, [maxEntries]uint8{}
+}
 
 // check makes all checks of the profile over the image in a bank. A refusal is a
 // *verdict.Error; other errors mean that there is no verdict.

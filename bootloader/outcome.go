@@ -40,15 +40,20 @@ type Flipped struct {
 	Refused   int // refused, and the MCU waits in its bootloader
 }
 
-// Ways counts operations and cut points of some ways through the installation.
-type Ways struct{ Operations, CutPoints int }
+// Way counts the operations of one way through the installation, and those that
+// were cut.
+type Way struct {
+	Run        Run // without cuts
+	Operations int
+	CutPoints  int
+}
 
 // Outcome is what a rehearsal found.
 type Outcome struct {
-	Operations int  // of the installation, with working firmware and with firmware that does not
-	Selected   int  // cut points among them
-	CutPoints  int  // of these were tried: all, unless it was interrupted
-	Lossy      Ways // those of the installation over lossy links, which the three above have, too
+	Operations int   // of the installation, with working firmware and with firmware that does not
+	Selected   int   // cut points among them
+	CutPoints  int   // of these were tried: all, unless it was interrupted
+	Ways       []Way // the same by way
 	Runs       int
 	SecondCuts int // runs among them in which the power failed twice
 	Verified   int // distinct images and payloads whose signature and digests were verified
@@ -94,9 +99,7 @@ func (t *tally) points(way Run, chosen []bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.out.Operations += len(chosen)
-	if way.Lossy {
-		t.out.Lossy.Operations += len(chosen)
-	}
+	t.out.Ways = append(t.out.Ways, Way{Run: way, Operations: len(chosen)})
 	for _, c := range chosen {
 		if c {
 			t.out.Selected++
@@ -104,12 +107,14 @@ func (t *tally) points(way Run, chosen []bool) {
 	}
 }
 
-func (t *tally) progress(lossy bool, report func(done, total int)) {
+func (t *tally) progress(way Run, report func(done, total int)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.out.CutPoints++
-	if lossy {
-		t.out.Lossy.CutPoints++
+	for i, w := range t.out.Ways {
+		if w.Run.Sick == way.Sick && w.Run.Lossy == way.Lossy {
+			t.out.Ways[i].CutPoints++
+		}
 	}
 	if report != nil {
 		report(t.out.CutPoints, t.out.Selected)

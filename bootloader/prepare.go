@@ -36,13 +36,15 @@ type part struct {
 	device    Device
 	slotted   bool
 	geometry  flash.Geometry
-	delivered Options // of checking a payload as it is delivered
-	boot      Options // of checking what is in a bank
-	releases  [2]*release
+	delivered Options    // of checking a payload as it is delivered
+	boot      Options    // of checking what is in a bank
+	releases  []*release // before, the release, and if there is one the repair
+	released  manifest.Manifest
+	signers   []sign.Signer // of what nobody has released
 	checks    *checks
 }
 
-// release is what a component has at one of the two releases.
+// release is what a component has at one of the releases.
 type release struct {
 	version  manifest.Version
 	sequence uint32
@@ -77,6 +79,9 @@ func (r Rehearsal) prepare(ctx context.Context, fault fault) (*plan, error) {
 	}
 	if !slices.ContainsFunc(p.parts, func(part *part) bool { return !part.updated() }) {
 		return nil, verdict.New(verdict.SequenceRollback, "starting state", "has the release already, sequence number %d", p.sequence)
+	}
+	if err := p.makeRepair(ctx); err != nil {
+		return nil, err
 	}
 	if err := p.layOut(); err != nil {
 		return nil, err
@@ -121,20 +126,20 @@ func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*p
 			return nil, err
 		}
 	}
+	if err := after.measure(part.geometry); err != nil {
+		return nil, err
+	}
+	if err := part.trustOwn(random); err != nil {
+		return nil, err
+	}
 	before := after
 	if m.Sequence > c.Before.Sequence {
 		if before, err = part.before(ctx, c.Before, m, random); err != nil {
 			return nil, err
 		}
 	}
-	part.releases = [2]*release{before, after}
-	for _, r := range part.releases {
-		image, err := flash.NewImage(part.geometry, r.image)
-		if err != nil {
-			return nil, err
-		}
-		r.pages, r.sum = image.Pages(), image.Sum()
-	}
+	part.releases = []*release{before, after}
+	part.released = m
 	return part, nil
 }
 
@@ -165,42 +170,28 @@ func open(ctx context.Context, device Device, v *Verified, payload []byte) ([]by
 	return io.ReadAll(image)
 }
 
-// before makes the firmware that was there before, and has the device trust its
-// signer: nobody but the HSM can sign for the real keys.
+// before makes the firmware that was there before.
 func (p *part) before(ctx context.Context, b Before, after manifest.Manifest, random *flash.Rand) (*release, error) {
-	r := &release{version: b.Version, sequence: b.Sequence, image: make([]byte, max(b.Size, 1))}
-	random.Fill(r.image)
-	r.payload = r.image
-	m := manifest.Manifest{
-		Sequence: b.Sequence, Version: b.Version, Vendor: after.Vendor, Class: after.Class,
-		Image:   manifest.Content{Digest: sha256.Sum256(r.image), Size: uint32(len(r.image))},
-		Install: &manifest.Install{URI: "#before"},
+	image := make([]byte, max(b.Size, 1))
+	random.Fill(image)
+	m := manifest.Manifest{Sequence: b.Sequence, Version: b.Version, Vendor: after.Vendor, Class: after.Class, Slot: after.Slot}
+	if after.Slot != nil && len(p.device.Chip.Banks) > 1 {
+		m.Slot = new(1 - *after.Slot)
 	}
-	if after.Slot != nil {
-		slot := *after.Slot
-		if len(p.device.Chip.Banks) > 1 {
-			slot = 1 - slot
-		}
-		m.Slot = &slot
-	}
-	threshold := max(1, p.device.Trust.Threshold(sign.RoleManifest))
-	keys := p.device.Trust.Keys(sign.RoleManifest)
+	return p.made(ctx, m, image)
+}
+
+// made signs an image that nobody has released.
+func (p *part) made(ctx context.Context, m manifest.Manifest, image []byte) (*release, error) {
+	m.Image = manifest.Content{Digest: sha256.Sum256(image), Size: uint32(len(image))}
+	m.Install = &manifest.Install{URI: "#made"}
+	var keys []sign.PublicKey
 	signers := map[sign.KeyID]sign.Signer{}
-	var own []sign.PublicKey
-	for range threshold {
-		s, err := seededSigner(p.device.Chip.Algorithm, random)
-		if err != nil {
-			return nil, err
-		}
+	for _, s := range p.signers {
+		keys = append(keys, s.Public())
 		signers[s.Public().ID()] = s
-		own = append(own, s.Public())
 	}
-	var trust sign.TrustSet
-	if err := trust.Add(sign.RoleManifest, threshold, slices.Concat(keys, own)...); err != nil {
-		return nil, err
-	}
-	p.device.Trust = &trust
-	draft, err := manifest.New(m, own, manifest.Options{Artifact: p.name + " before"})
+	draft, err := manifest.New(m, keys, manifest.Options{Artifact: p.name + ", rehearsed"})
 	if err != nil {
 		return nil, err
 	}
@@ -208,8 +199,42 @@ func (p *part) before(ctx context.Context, b Before, after manifest.Manifest, ra
 	if err != nil {
 		return nil, err
 	}
-	r.envelope, err = draft.Finish(signatures)
-	return r, err
+	r := &release{version: m.Version, sequence: m.Sequence, payload: image, image: image}
+	if r.envelope, err = draft.Finish(signatures); err != nil {
+		return nil, err
+	}
+	return r, r.measure(p.geometry)
+}
+
+// measure computes what a bank with the image has for a digest.
+func (r *release) measure(g flash.Geometry) error {
+	image, err := flash.NewImage(g, r.image)
+	if err != nil {
+		return err
+	}
+	r.pages, r.sum = image.Pages(), image.Sum()
+	return nil
+}
+
+// trustOwn makes signers for firmware that nobody has released, and has the device
+// trust them: nobody but the HSM can sign for the real keys.
+func (p *part) trustOwn(random *flash.Rand) error {
+	threshold := max(1, p.device.Trust.Threshold(sign.RoleManifest))
+	keys := p.device.Trust.Keys(sign.RoleManifest)
+	for range threshold {
+		s, err := seededSigner(p.device.Chip.Algorithm, random)
+		if err != nil {
+			return err
+		}
+		p.signers = append(p.signers, s)
+		keys = append(keys, s.Public())
+	}
+	var trust sign.TrustSet
+	if err := trust.Add(sign.RoleManifest, threshold, keys...); err != nil {
+		return err
+	}
+	p.device.Trust = &trust
+	return nil
 }
 
 // seededKey signs the same way each time, so that a run can be replayed to the
@@ -277,11 +302,11 @@ func (c Chip) complete() (Chip, error) {
 
 func (r Region) overlaps(o Region) bool { return uint64(r.Base) < o.End() && uint64(o.Base) < r.End() }
 
-// layOut makes the packages of both releases: the host's has everything, the
+// layOut makes the packages of all releases: the host's has everything, the
 // others' have their own image. A component that has the release already has its
 // package: of a host, the one with what is still to be passed on.
 func (p *plan) layOut() error {
-	for which := range 2 {
+	for which := range p.parts[0].releases {
 		var all []contents
 		for _, part := range p.parts {
 			r := part.releases[which]
@@ -314,7 +339,7 @@ func (p *plan) allows(versions []manifest.Version) bool {
 
 // device makes the device as it is before the release.
 func (p *plan) device() (*world, error) {
-	w := &world{plan: p, floors: make([]uint32, len(p.parts)), known: make([]*installed, len(p.parts))}
+	w := &world{plan: p, offered: 1, floors: make([]uint32, len(p.parts)), known: make([]*installed, len(p.parts))}
 	for i, part := range p.parts {
 		f, err := flash.New(part.geometry)
 		if err != nil {

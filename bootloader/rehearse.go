@@ -102,7 +102,10 @@ type job struct {
 func (p *plan) cutAll(ctx context.Context, t *tally) error {
 	ways := []Run{{}, {Lossy: true}}
 	if p.host >= 0 && !p.parts[p.host].updated() { // it could fall back
-		ways = append(ways, Run{Sick: true})
+		ways = append(ways, Run{Sick: Host})
+	}
+	if p.feeds() {
+		ways = append(ways, Run{Sick: Peers})
 	}
 	chosen := make([][]bool, len(ways))
 	for i, way := range ways {
@@ -165,7 +168,7 @@ func (p *plan) choose(ctx context.Context, way Run, t *tally) ([]bool, error) {
 	if err := w.settle(ctx); err != nil {
 		return nil, err
 	}
-	if !way.Sick && !way.Lossy {
+	if way.Sick == Nobody && !way.Lossy {
 		for i := range p.parts {
 			t.wear = append(t.wear, p.wear(i, w))
 		}
@@ -199,20 +202,20 @@ func (p *plan) choose(ctx context.Context, way Run, t *tally) ([]bool, error) {
 	return chosen, nil
 }
 
-// lossySample is about how many operations are cut with lossy links, whose
-// simulation costs more than that of the flash.
-const lossySample = 128
+// costlySample is about how many operations are cut on ways that cost more: with
+// lossy links, and with peers that are fed over and over.
+const costlySample = 64
 
-// sample is about how many cut points of a way are tried, 0 for all. With lossy
-// links it is a quarter of what was asked for.
+// sample is about how many cut points of a way are tried, 0 for all. On costly ways
+// it is a quarter of what was asked for.
 func (p *plan) sample(way Run) int {
 	switch {
-	case !way.Lossy:
+	case !way.Lossy && way.Sick != Peers:
 		return p.Sample
 	case p.Sample > 0:
 		return max(p.Sample/4, 1)
 	}
-	return lossySample
+	return costlySample
 }
 
 func (p *plan) inJournal(mcu int, op flash.Op) bool {
@@ -258,7 +261,7 @@ func (p *plan) cutPoint(ctx context.Context, j job, t *tally) error {
 			}
 		}
 	}
-	t.progress(j.world.lossy, p.Progress)
+	t.progress(Run{Sick: j.world.sick, Lossy: j.world.lossy}, p.Progress)
 	return nil
 }
 

@@ -43,10 +43,10 @@ type Cut struct {
 
 // Run is one way through the installation. Its text says all that it takes to
 // replay it with the same seed and grain: "healthy", "sick,board:torn:117",
-// "healthy,chip:before:12,board:torn-weak:3", "healthy,lossy,board:after:30", or
-// "flip:9".
+// "healthy,chip:before:12,board:torn-weak:3", "healthy,lossy,board:after:30",
+// "sick-peers,board:torn:80", or "flip:9".
 type Run struct {
-	Sick bool // the release's firmware for the host never confirms itself
+	Sick Sick // whose new firmware does not work
 	// Lossy has packages go over links that lose, and a transfer that is cut off
 	// goes on where it was; otherwise pages are written as by a programmer.
 	Lossy bool
@@ -59,10 +59,7 @@ func (r Run) String() string {
 	if r.Flip > 0 {
 		return fmt.Sprintf("flip:%d", r.Flip)
 	}
-	parts := []string{"healthy"}
-	if r.Sick {
-		parts[0] = "sick"
-	}
+	parts := []string{r.Sick.String()}
 	if r.Lossy {
 		parts = append(parts, "lossy")
 	}
@@ -87,13 +84,11 @@ func ParseRun(s string) (Run, error) {
 		return r, nil
 	}
 	fields := strings.Split(s, ",")
-	switch fields[0] {
-	case "healthy":
-	case "sick":
-		r.Sick = true
-	default:
-		return r, fmt.Errorf("bootloader: run %q begins with neither healthy nor sick: %w", s, ErrRun)
+	sick := slices.IndexFunc([]Sick{Nobody, Host, Peers}, func(s Sick) bool { return s.String() == fields[0] })
+	if sick < 0 {
+		return r, fmt.Errorf("bootloader: run %q does not begin with healthy, sick or sick-peers: %w", s, ErrRun)
 	}
+	r.Sick = Sick(sick)
 	fields = fields[1:]
 	if len(fields) > 0 && fields[0] == "lossy" {
 		r.Lossy, fields = true, fields[1:]
@@ -121,10 +116,8 @@ func (r Run) compare(o Run) int {
 		return cmp.Compare(r.Flip, o.Flip)
 	case len(r.Cuts) != len(o.Cuts):
 		return cmp.Compare(len(r.Cuts), len(o.Cuts))
-	case r.Sick && !o.Sick:
-		return 1
-	case o.Sick && !r.Sick:
-		return -1
+	case r.Sick != o.Sick:
+		return cmp.Compare(r.Sick, o.Sick)
 	case r.Lossy && !o.Lossy:
 		return 1
 	case o.Lossy && !r.Lossy:
@@ -137,13 +130,9 @@ func (r Run) compare(o Run) int {
 
 // rand is the randomness of a run, the same each time.
 func (r Run) rand(seed uint64) *flash.Rand {
-	sick := uint64(0)
-	if r.Sick {
-		sick = 1
-	}
-	parts := []uint64{sick}
+	parts := []uint64{uint64(r.Sick)}
 	if r.Lossy {
-		parts[0] += 2
+		parts[0] += 16
 	}
 	for _, c := range r.Cuts {
 		parts = append(parts, uint64(c.Op), uint64(c.Reach), uint64(c.Mode))

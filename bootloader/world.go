@@ -25,12 +25,15 @@ var errCut = errors.New("bootloader: power lost")
 type world struct {
 	plan      *plan
 	mcus      []*mcu // in install order
-	sick      bool   // the release's host firmware does not work: it never confirms itself
+	sick      Sick   // whose new firmware does not work
 	lossy     bool   // packages come over links that lose
 	transfers uint64 // begun so far, each with accidents of its own
 
-	began     bool // the phone has begun to transfer
-	committed bool // the phone was told that the release is being installed
+	offered   int               // the release that the phone or the gateway has, an index
+	delivered int               // the last one that the host has accepted
+	began     bool              // the phone has begun to transfer
+	fed       [maxEntries]uint8 // by a gateway: how often each MCU was fed
+	committed bool              // the phone was told that the release is being installed
 
 	floors  []uint32     // highest rollback counter seen of each MCU
 	known   []*installed // what each was last seen to run, identified
@@ -190,7 +193,7 @@ func (w *world) turn(ctx context.Context) (busy bool, err error) {
 				return true, err
 			}
 		}
-		if w.sick && i == w.plan.host && m.running.sequence == w.plan.sequence {
+		if w.fails(i) {
 			w.say(i, "does not work: its watchdog resets it")
 			m.off()
 			return true, nil
@@ -222,6 +225,9 @@ func (w *world) install(ctx context.Context) (busy bool, err error) {
 			m.off()
 			return true, nil
 		}
+		if w.givenUp(i) {
+			return false, nil // those after it have to wait, too
+		}
 		next, err := w.offer(ctx, i)
 		switch {
 		case errors.Is(err, errNoOffer), verdict.Of(err) != "":
@@ -238,6 +244,7 @@ func (w *world) install(ctx context.Context) (busy bool, err error) {
 		if err := m.commit(); err != nil {
 			return true, err
 		}
+		w.feedings()[i]++
 		m.off()
 		return true, nil
 	}
@@ -253,7 +260,7 @@ var errNoOffer = errors.New("bootloader: nothing to pass on")
 func (w *world) offer(ctx context.Context, to int) (*release, error) {
 	part := w.plan.parts[to]
 	if w.plan.host < 0 { // the gateway has the release, and knows that it is good
-		return part.releases[1], nil
+		return part.releases[w.offered], nil
 	}
 	host := w.mcus[w.plan.host]
 	if host.running == nil {
@@ -297,14 +304,19 @@ func (w *world) download(ctx context.Context) (busy bool, err error) {
 	}
 	host := w.mcus[w.plan.host]
 	switch {
-	case host.running == nil, host.running.sequence >= w.plan.sequence, w.committed:
+	case host.running == nil, host.running.sequence >= w.plan.parts[w.plan.host].releases[w.offered].sequence, w.committed:
 		return false, nil
 	case w.began && w.plan.fault == restagesNever:
 		return false, nil
+	case host.state.staged && w.delivered == w.offered && w.gaveUp():
+		return false, nil // it has it, and can do no more with it
 	}
 	w.began = true
 	w.say(w.plan.host, "receives the release")
-	_, err = w.transfer(ctx, w.plan.host, w.plan.parts[w.plan.host].releases[1].bank)
+	accepted, err := w.transfer(ctx, w.plan.host, w.plan.parts[w.plan.host].releases[w.offered].bank)
+	if accepted {
+		w.delivered = w.offered
+	}
 	return true, err
 }
 
@@ -393,24 +405,36 @@ func (p *part) runsSigned(m *mcu) bool {
 
 // judge holds the invariants of a device at rest.
 func (w *world) judge() {
+	if w.sick == Peers {
+		w.judgeSickPeers()
+		return
+	}
 	for i, m := range w.mcus {
 		if m.running == nil {
 			w.fail(verdict.RehearsalBrick, "%s comes to rest without firmware: %s", w.plan.parts[i].name, w.describe())
 			return
 		}
 	}
-	if w.sick {
+	if w.sick == Host {
 		if m := w.mcus[w.plan.host]; m.running.sequence >= w.plan.sequence {
 			w.fail(verdict.RehearsalNotReverted, "%s keeps firmware that does not work: %s", w.plan.parts[w.plan.host].name, w.describe())
 		}
 		return
 	}
+	w.judgeInstalled(w.plan.sequence)
+}
+
+// judgeInstalled demands that every MCU has a release.
+func (w *world) judgeInstalled(sequence uint32) {
 	for i, m := range w.mcus {
 		switch {
-		case m.running.sequence == w.plan.sequence && m.state.phase == confirmed && m.state.floor != w.plan.sequence:
+		case m.running == nil:
+			w.fail(verdict.RehearsalBrick, "%s comes to rest without firmware: %s", w.plan.parts[i].name, w.describe())
+			return
+		case m.running.sequence == sequence && m.state.phase == confirmed && m.state.floor != sequence:
 			w.fail(verdict.RehearsalCounter, "the rollback counter of %s stays at %d: %s", w.plan.parts[i].name, m.state.floor, w.describe())
 			return
-		case m.running.sequence != w.plan.sequence || m.state.phase != confirmed:
+		case m.running.sequence != sequence || m.state.phase != confirmed:
 			w.fail(verdict.RehearsalNotInstalled, "%s does not have the release: %s", w.plan.parts[i].name, w.describe())
 			return
 		}
@@ -435,6 +459,9 @@ func (w *world) finish(ctx context.Context) error {
 			break
 		}
 		w.judge()
+	}
+	if w.sick == Peers && w.failure == nil {
+		return w.repair(ctx)
 	}
 	return nil
 }

@@ -25,8 +25,8 @@ func (a *app) rehearseCommand() *cobra.Command {
 		Short: "Install a bundle on simulated devices that lose power at every flash operation",
 		Long: `Verify a bundle, then install it on simulated flash, over and over: the power
 fails before, after and in the middle of every flash operation, of the whole
-board or of one MCU, with firmware that works and with firmware that does not, and
-while packets are lost, damaged and repeated on their way to the flash.
+board or of one MCU, with firmware that works and with firmware that does not,
+and while packets are lost, damaged and repeated on their way to the flash.
 Each time the devices come to rest with the power back. None may be left without
 firmware, start what was not signed, run a version combination that the release
 record does not list, or lower its rollback counter; and in the end the release
@@ -115,14 +115,11 @@ type rehearsed struct {
 
 	Operations int `json:"operations"` // flash operations of the installation, with and without working firmware
 	CutPoints  int `json:"cut_points"` // of them with a power cut
-	// Those of the installation over lossy links, which the two above have, too.
-	LossyOperations int `json:"lossy_operations"`
-	LossyCutPoints  int `json:"lossy_cut_points"`
-
 	Runs       int `json:"runs"`
 	SecondCuts int `json:"second_cuts"` // runs among them in which the power failed twice
 	Verified   int `json:"verified"`    // distinct contents whose signatures were verified
 
+	Ways            []rehearsedWay    `json:"ways"`
 	EndStates       []endState        `json:"end_states"`
 	Bricks          int               `json:"bricks"` // runs, as the next ones
 	MixedPairs      int               `json:"mixed_pairs"`
@@ -145,6 +142,13 @@ type oneBank struct {
 	Reset     uint32 `json:"reset"`     // address of the reset handler
 	BankBase  uint32 `json:"bank_base"` // of the bank that it lies in
 	BankSize  uint32 `json:"bank_size"` // in bytes
+}
+
+// rehearsedWay is one way through the installation.
+type rehearsedWay struct {
+	Way        string `json:"way"` // as replays begin
+	Operations int    `json:"operations"`
+	CutPoints  int    `json:"cut_points"`
 }
 
 type endState struct {
@@ -342,7 +346,8 @@ func newRehearsed(report *release.Report, start *release.Start, r *bootloader.Re
 		Schema: "otapack.rehearse/1", Passed: o.Complete && len(o.Failures) == 0, Complete: o.Complete,
 		Product: report.Product, ReleaseID: report.ReleaseID, Start: start, taken: trust,
 		Seed: r.Seed, Grain: max(r.Grain, 1),
-		Operations: o.Operations, CutPoints: o.CutPoints, LossyOperations: o.Lossy.Operations, LossyCutPoints: o.Lossy.CutPoints, Runs: o.Runs, SecondCuts: o.SecondCuts, Verified: o.Verified,
+		Operations: o.Operations, CutPoints: o.CutPoints, Runs: o.Runs, SecondCuts: o.SecondCuts, Verified: o.Verified,
+		Ways:            []rehearsedWay{},
 		EndStates:       []endState{},
 		Bricks:          o.Failed(verdict.RehearsalBrick),
 		MixedPairs:      o.Failed(verdict.RehearsalVersions),
@@ -354,6 +359,9 @@ func newRehearsed(report *release.Report, start *release.Start, r *bootloader.Re
 	}
 	if r.Grain == 0 {
 		out.Grain = bootloader.DefaultGrain
+	}
+	for _, w := range o.Ways {
+		out.Ways = append(out.Ways, rehearsedWay{w.Run.String(), w.Operations, w.CutPoints})
 	}
 	for _, e := range o.Ends {
 		out.EndStates = append(out.EndStates, endState(e))
@@ -372,8 +380,14 @@ func rehearsedText(r *rehearsed) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "release\t%s %s\n", r.Product, r.ReleaseID)
-	fmt.Fprintf(w, "power cuts\tat %d of %d flash operations, seed %d\n", r.CutPoints-r.LossyCutPoints, r.Operations-r.LossyOperations, r.Seed)
-	fmt.Fprintf(w, "over lossy links\tat %d of %d\n", r.LossyCutPoints, r.LossyOperations)
+	for i, way := range r.Ways {
+		title := ""
+		if i == 0 {
+			title = "power cuts"
+		}
+		fmt.Fprintf(w, "%s\t%s: at %d of %d flash operations\n", title, way.Way, way.CutPoints, way.Operations)
+	}
+	fmt.Fprintf(w, "seed\t%d\n", r.Seed)
 	fmt.Fprintf(w, "runs\t%d, %d of them with a second cut\n", r.Runs, r.SecondCuts)
 	for i, e := range r.EndStates {
 		title := ""

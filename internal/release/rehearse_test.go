@@ -36,8 +36,13 @@ func TestRehearsePowerLoss(t *testing.T) {
 	if short == nil || !short.Complete || short.CutPoints == 0 || short.CutPoints >= short.Operations || short.SecondCuts != 0 {
 		t.Errorf("short: %+v", short)
 	}
-	if full == nil || !full.Complete || full.CutPoints != full.Operations || full.SecondCuts == 0 {
-		t.Errorf("full: %+v", full)
+	if full == nil || !full.Complete || full.CutPoints <= short.CutPoints || full.SecondCuts == 0 || len(full.Ways) != 4 {
+		t.Fatalf("full: %+v", full)
+	}
+	for _, w := range full.Ways {
+		if (w.CutPoints == w.Operations) != (w.Run.String() == "healthy" || w.Run.String() == "sick") {
+			t.Errorf("full: %+v", w)
+		}
 	}
 }
 
