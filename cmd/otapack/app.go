@@ -61,7 +61,7 @@ again before it is written.`,
 	f.BoolVar(&a.allowFinalTry, "allow-final-try", false, "log in even if one more wrong PIN would lock the token")
 	root.AddCommand(
 		a.initCommand(), a.keyCommand(), a.hsmCommand(),
-		a.releaseCommand(), a.verifyCommand(), a.rehearseCommand(), a.inspectCommand(), a.transferCommand(), a.reachCommand(),
+		a.releaseCommand(), a.verifyCommand(), a.rehearseCommand(), a.inspectCommand(), a.transferCommand(), a.sizeCommand(), a.reachCommand(),
 		a.imageCommand(), a.provisionCommand(), a.bootloaderCommand(), a.vectorsCommand(), a.manCommand(), a.versionCommand(),
 	)
 	root.AddCommand(helpTopics()...)

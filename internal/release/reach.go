@@ -90,32 +90,11 @@ func (p *Project) CensusParts() []census.Part {
 // An error means that the bundle is not this project's, or that there is no
 // verdict. What the devices refuse is the result.
 func (p *Project) Reach(ctx context.Context, r io.ReaderAt, size int64, classes []census.Class) (*Reach, error) {
-	b, err := bundle.Open(r, size)
+	_, record, parts, err := p.openParts(r, size)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.CheckPayloads(); err != nil {
-		return nil, err
-	}
-	vr, err := manifest.VerifyRecord(b.Record, &p.trust)
-	if err != nil {
-		return nil, err
-	}
-	f := fleet{project: p, record: vr.Record(), objections: map[string]*objection{}}
-	if err := p.checkRecord(f.record, b); err != nil {
-		return nil, err
-	}
-	for _, part := range b.Components { // in install order
-		i := p.index(part.Name)
-		m, err := manifest.Authenticate(part.Manifest, p.components[i].trust)
-		if err == nil {
-			err = matchRecord(m, part.Name, f.record)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", part.Name, err)
-		}
-		f.parts = append(f.parts, fleetPart{part, i, recordIndex(f.record, part.Name), m})
-	}
+	f := fleet{project: p, record: record, parts: parts, objections: map[string]*objection{}}
 	reach := &Reach{Product: f.record.Product, ReleaseID: f.record.ID, Sequence: f.record.Sequence, Classes: len(classes)}
 	for _, c := range classes {
 		reach.Devices += c.Devices
