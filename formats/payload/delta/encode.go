@@ -167,7 +167,7 @@ func (e *encoder) encode(t trial) []byte {
 	for s.pos < s.NewLength {
 		if s.copying > 0 {
 			s.pos += s.copying
-			s.last, s.copying = e.image[s.pos-1], 0
+			s.last, s.copying = uint32(e.image[s.pos-2])<<8|uint32(e.image[s.pos-1]), 0
 			continue
 		}
 		s.step(w, p)

@@ -6,12 +6,26 @@ import "math/bits"
 // bits in unary, then its bits from the second on. Small values are cheap.
 type number struct {
 	length [maxBits]prob
-	second [maxBits]prob    // the bit after the leading one, by length
-	third  [maxBits][2]prob // and the one after, by length and second bit
-	low    [maxBits]prob    // the others, by position
+	second [knownLengths]prob    // the bit after the leading one, by length
+	third  [knownLengths][2]prob // and the one after, by length and second bit
+	low    [knownBits]prob       // the others, by position
 }
 
-const maxBits = 25
+// Numbers that are longer share the last cells.
+const (
+	maxBits      = 25
+	knownLengths = 13
+	knownBits    = 16
+)
+
+func (n *number) reset() {
+	fill(n.length[:], even)
+	fill(n.second[:], even)
+	fill(n.low[:], even)
+	for i := range n.third {
+		fill(n.third[i][:], even)
+	}
+}
 
 func (n *number) code(c coder, value int) int {
 	v := uint32(value) + 1
@@ -20,14 +34,15 @@ func (n *number) code(c coder, value int) int {
 	for k < maxBits-1 && c.bit(&n.length[k], toBit(k < length)) == 1 {
 		k++
 	}
+	row := min(k, knownLengths) - 1
 	r := uint32(1)
 	for i := k - 1; i >= 0; i-- {
-		cell := &n.low[i]
+		cell := &n.low[min(i, knownBits-1)]
 		switch k - 1 - i {
 		case 0:
-			cell = &n.second[k]
+			cell = &n.second[row]
 		case 1:
-			cell = &n.third[k][r&1]
+			cell = &n.third[row][r&1]
 		}
 		r = r<<1 | uint32(c.bit(cell, int(v>>i)&1))
 	}
@@ -80,36 +95,26 @@ const (
 
 // cells is the part of the model that learns. A restart resets it.
 type cells struct {
-	mapGap, mapShift, mapLength  number
 	coverShift, coverLength      number
 	repeatDistance, repeatLength number
-	difference                   [variable + 1]number
+	difference                   [kinds]number // of words only
 	notLiteral                   [places][2]prob
 	isCover                      [places]prob
 	newDistance                  [2]prob
-	missed                       [kinds][2][8]prob
+	missed                       [kinds + 1][2][8]prob
 	changed                      [kinds]prob
 	dirty                        [8]prob
 	raw                          [kinds]prob
 	recent                       [kinds][4]prob
-	highChanged                  prob
-	high, low, byteDiff          [256]prob
-	rawByte                      [2][256]prob
-	literal                      [4][256]prob
+	highChanged                  [8]prob
+	high                         [1 << 8]prob
+	low                          [2][1 << 8]prob
+	literals                     literals
 }
 
 func (m *cells) reset() {
-	*m = cells{}
-	for _, n := range []*number{
-		&m.mapGap, &m.mapShift, &m.mapLength, &m.coverShift, &m.coverLength, &m.repeatDistance, &m.repeatLength,
-		&m.difference[0], &m.difference[1], &m.difference[2], &m.difference[3],
-	} {
-		fill(n.length[:], even)
-		fill(n.second[:], even)
-		fill(n.low[:], even)
-		for i := range n.third {
-			fill(n.third[i][:], even)
-		}
+	for _, n := range []*number{&m.coverShift, &m.coverLength, &m.repeatDistance, &m.repeatLength} {
+		n.reset()
 	}
 	for i := range m.notLiteral {
 		fill(m.notLiteral[i][:], even)
@@ -120,13 +125,17 @@ func (m *cells) reset() {
 		for k := range m.missed[i] {
 			fill(m.missed[i][k][:], 4000<<4|6)
 		}
+	}
+	for i := range kinds {
+		m.difference[i].reset()
 		fill(m.recent[i][:], even)
 	}
 	fill(m.changed[:], even)
 	fill(m.dirty[:], even|1)
 	fill(m.raw[:], even)
-	m.highChanged = even
-	for _, t := range []*[256]prob{&m.high, &m.low, &m.byteDiff, &m.rawByte[0], &m.rawByte[1], &m.literal[0], &m.literal[1], &m.literal[2], &m.literal[3]} {
-		fill(t[:], even)
-	}
+	fill(m.highChanged[:], even)
+	fill(m.high[:], even)
+	fill(m.low[0][:], even)
+	fill(m.low[1][:], even)
+	m.literals.reset()
 }

@@ -43,6 +43,8 @@ func fill(cells []prob, p prob) {
 // written once for both.
 type coder interface {
 	bit(cell *prob, bit int) int
+	// code codes a bit whose probability to be 0 is zero/4096.
+	code(zero uint32, bit int) int
 	// restart ends the stream and begins another behind it.
 	restart()
 }
@@ -60,14 +62,19 @@ type writer struct {
 func newWriter() *writer { return &writer{width: 1<<32 - 1} }
 
 func (w *writer) bit(cell *prob, bit int) int {
-	bound := (w.width >> 12) * cell.zero()
+	w.code(cell.zero(), bit)
+	cell.learn(bit)
+	return bit
+}
+
+func (w *writer) code(zero uint32, bit int) int {
+	bound := (w.width >> 12) * zero
 	if bit == 0 {
 		w.width = bound
 	} else {
 		w.low += uint64(bound)
 		w.width -= bound
 	}
-	cell.learn(bit)
 	for w.width < 1<<24 {
 		w.width <<= 8
 		w.shift()
@@ -112,7 +119,7 @@ func (w *writer) finish() []byte {
 // A reader is the decoder.
 type reader struct {
 	src   io.ByteReader
-	code  uint32 // the stream's value less the lower end of the range
+	value uint32 // the stream's less the lower end of the range
 	width uint32
 	taken int   // bytes taken from src
 	err   error // the first
@@ -143,20 +150,25 @@ func (r *reader) next() {
 		}
 	}
 	r.taken++
-	r.code = r.code<<8 | uint32(b)
+	r.value = r.value<<8 | uint32(b)
 }
 
 func (r *reader) bit(cell *prob, _ int) int {
-	bound := (r.width >> 12) * cell.zero()
+	bit := r.code(cell.zero(), 0)
+	cell.learn(bit)
+	return bit
+}
+
+func (r *reader) code(zero uint32, _ int) int {
+	bound := (r.width >> 12) * zero
 	bit := 0
-	if r.code < bound {
+	if r.value < bound {
 		r.width = bound
 	} else {
-		r.code -= bound
+		r.value -= bound
 		r.width -= bound
 		bit = 1
 	}
-	cell.learn(bit)
 	for r.width < 1<<24 {
 		r.width <<= 8
 		r.next()
@@ -166,7 +178,7 @@ func (r *reader) bit(cell *prob, _ int) int {
 
 // end checks that the writer ended here.
 func (r *reader) end() {
-	if r.err == nil && r.code != 0 {
+	if r.err == nil && r.value != 0 {
 		r.err = ErrCorrupt
 	}
 }

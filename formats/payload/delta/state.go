@@ -111,7 +111,7 @@ func Resume(patch io.Reader, old, written io.ReaderAt, limits Limits, state Stat
 		d.recent[(d.pos-len(state.tail)+i+history)%history] = b
 	}
 	d.kept = max(d.pos-len(state.tail), 0)
-	d.last = state.tail[len(state.tail)-1]
+	d.last = uint32(state.tail[4])<<8 | uint32(state.tail[5])
 	d.done = state.Output
 	d.written.size = d.done
 	d.ahead, d.reached = state, state

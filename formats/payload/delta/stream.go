@@ -1,7 +1,7 @@
 package delta
 
 // blockSize is how many bytes of a cover share one flag.
-const blockSize = 512
+const blockSize = 1 << 10
 
 // A stream is what encoder and decoder do alike, one step at a time. A coder
 // says which of the two it is.
@@ -13,10 +13,10 @@ type stream struct {
 	addresses addressMap
 	variables variables
 
-	pos      int // offset in the new image
-	next     int // cover of the map
-	place    int // what stands before
-	last     byte
+	pos      int    // offset in the new image
+	next     int    // cover of the map
+	place    int    // what stands before
+	last     uint32 // the two bytes before, the nearer one in the lower eight bits
 	shift    int    // old less new offset of the last cover
 	distance int    // of the last repeat
 	missHist uint32 // bits, the latest lowest
@@ -77,7 +77,7 @@ func (p *plan) token(at int) token {
 
 // codeMap codes the covers that predictions are made of.
 func (s *stream) codeMap(c coder, covers []cover) {
-	n := s.mapLength.code(c, len(covers))
+	n := s.coverLength.code(c, len(covers))
 	if n > s.MapSize {
 		s.err = ErrCorrupt
 		return
@@ -89,10 +89,10 @@ func (s *stream) codeMap(c coder, covers []cover) {
 		if covers != nil {
 			v = covers[i]
 		}
-		v.New = at + s.mapGap.code(c, v.New-at)
-		shift += s.mapShift.codeSigned(c, v.Old-v.New-shift)
+		v.New = at + s.repeatDistance.code(c, v.New-at)
+		shift += s.coverShift.codeSigned(c, v.Old-v.New-shift)
 		v.Old = v.New + shift
-		v.Length = s.mapLength.code(c, v.Length)
+		v.Length = s.coverLength.code(c, v.Length)
 		at = v.New + v.Length
 		if !s.fits(v, s.NewLength) {
 			s.err = ErrCorrupt
@@ -101,6 +101,7 @@ func (s *stream) codeMap(c coder, covers []cover) {
 		coded[i] = v
 	}
 	s.addresses = newAddressMap(coded)
+	s.reset() // the numbers were the map's
 }
 
 // fits says whether a cover lies inside the old image and before an offset of
@@ -137,9 +138,17 @@ func (s *stream) step(c coder, p *plan) (bytes uint32, n int) {
 	}
 	s.pos += n
 	if n > 0 {
-		s.last = byte(bytes >> (8*n - 8))
+		s.last = lastTwo(s.last, bytes, n)
 	}
 	return bytes, n
+}
+
+// lastTwo returns the last two of n bytes that follow others.
+func lastTwo(before, bytes uint32, n int) uint32 {
+	for i := range n {
+		before = before<<8&0xff00 | bytes>>(8*i)&0xff
+	}
+	return before
 }
 
 // restart forgets what was learnt.
@@ -171,8 +180,7 @@ func (s *stream) open(v cover) {
 func (s *stream) token(c coder, t token, p *plan) (uint32, int) {
 	if c.bit(&s.notLiteral[s.place][s.pos&1], toBit(t.place != afterLiteral)) == 0 {
 		s.place = afterLiteral
-		tree := &s.literal[int(s.last>>7)<<1|s.pos&1]
-		return uint32(codeByte(c, tree, byte(p.want(s.pos, 1)))), 1
+		return uint32(s.literal(c, s.pos, s.last, byte(p.want(s.pos, 1)))), 1
 	}
 	if c.bit(&s.isCover[s.place], toBit(t.place == afterCover)) == 1 {
 		length := s.coverLength.code(c, t.length-1) + 1
@@ -204,8 +212,7 @@ func (s *stream) unit(c coder, p *plan) (uint32, int) {
 	bytes := u.predicted
 	if s.isDirty {
 		want := p.want(s.pos, u.size)
-		cell := &s.missed[u.kind][toBit(u.predicted != u.old)][s.missHist&7]
-		missed := c.bit(cell, toBit(want != u.predicted))
+		missed := c.bit(s.missedCell(u), toBit(want != u.predicted))
 		s.missHist = s.missHist<<1 | uint32(missed)
 		if missed == 1 {
 			bytes = s.miss(c, u, want)
@@ -214,6 +221,15 @@ func (s *stream) unit(c coder, p *plan) (uint32, int) {
 	s.covering -= u.size
 	s.block = max(s.block-u.size, 0)
 	return bytes, u.size
+}
+
+// missedCell tells addresses of functions, which are odd, from those of data.
+func (s *stream) missedCell(u unit) *prob {
+	row := u.kind
+	if u.kind == pointer && u.old&1 == 1 {
+		row = kinds
+	}
+	return &s.missed[row][toBit(u.predicted != u.old)][s.missHist&7]
 }
 
 // differs says whether a block has a unit that is not as predicted.
@@ -237,7 +253,7 @@ func (s *stream) miss(c coder, u unit, want uint32) uint32 {
 		case branch, pointer, variable:
 			want = s.missWord(c, u, want)
 		case single:
-			want = uint32(byte(u.predicted) + codeByte(c, &s.byteDiff, byte(want-u.predicted)))
+			want = uint32(byte(u.predicted) + codeByte(c, &s.low[0], byte(want-u.predicted)))
 		default:
 			want = s.missHalfword(c, u.predicted, want)
 		}
@@ -250,10 +266,11 @@ func (s *stream) miss(c coder, u unit, want uint32) uint32 {
 
 func (s *stream) missHalfword(c coder, predicted, want uint32) uint32 {
 	high := byte(predicted >> 8)
-	if c.bit(&s.highChanged, toBit(byte(want>>8) != high)) == 1 {
+	changed := c.bit(&s.highChanged[high>>5], toBit(byte(want>>8) != high))
+	if changed == 1 {
 		high += codeByte(c, &s.high, byte(want>>8)-high)
 	}
-	low := byte(predicted) + codeByte(c, &s.low, byte(want-predicted))
+	low := byte(predicted) + codeByte(c, &s.low[changed], byte(want-predicted))
 	return uint32(high)<<8 | uint32(low)
 }
 
@@ -267,7 +284,8 @@ func (s *stream) missWord(c coder, u unit, want uint32) uint32 {
 	if c.bit(&s.raw[u.kind], toBit(!asDifference)) == 1 {
 		var v uint32
 		for i := range 4 {
-			v |= uint32(codeByte(c, &s.rawByte[i&1], byte(want>>(8*i)))) << (8 * i)
+			b := s.literal(c, s.pos+i, lastTwo(s.last, v, i), byte(want>>(8*i)))
+			v |= uint32(b) << (8 * i)
 		}
 		return v
 	}
