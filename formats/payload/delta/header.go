@@ -38,18 +38,20 @@ type Header struct {
 
 // Flags of a header: fields that are there.
 const (
-	hasNewBase  = 1 << iota // the bases differ
-	hasRAM                  // there is a range
-	hasMapSize              // other than DefaultMap
-	hasRestart              // restart points
-	flagsEnd    = 1 << iota // the lowest bit without a meaning
-	versionBits = 4         // above the flags
+	hasNewBase   = 1 << iota // the bases differ
+	hasRAM                   // there is a range
+	hasRAMStart              // which begins elsewhere than at usualRAM
+	hasMapSize               // other than DefaultMap
+	hasRestart               // restart points
+	versionShift = iota      // above the flags
+
+	usualRAM = 0x20000000 // where the SRAM of Cortex-M begins
 )
 
 // check refuses a header that a decoder could not follow.
 func (h Header) check() error {
 	switch {
-	case h.OldLength < 0 || h.NewLength < 0 || h.OldLength > MaxImage || h.NewLength > MaxImage:
+	case h.OldLength > MaxImage || h.NewLength > MaxImage:
 		return fmt.Errorf("%w: %d to %d bytes, at most %d", ErrTooLong, h.OldLength, h.NewLength, MaxImage)
 	case h.MapSize < 1 || h.MapSize > MaxMap:
 		return fmt.Errorf("%w: a map of %d covers, not 1 to %d", ErrParams, h.MapSize, MaxMap)
@@ -62,28 +64,25 @@ func (h Header) check() error {
 }
 
 // append writes the header: magic, version and flags, then numbers as varints
-// (LEB128, shortest form). Addresses are rotated right by eight bits first, as
-// the lower ones are mostly zero.
+// (LEB128, shortest form). The length of the old image is its difference to the
+// new one's, zigzag. Addresses are rotated right by eight bits first, as the
+// lower ones are mostly zero.
 func (h Header) append(b []byte) []byte {
-	flags := 0
-	for bit, set := range map[int]bool{
-		hasNewBase: h.NewBase != h.OldBase, hasRAM: h.RAMEnd > h.RAMStart,
-		hasMapSize: h.MapSize != DefaultMap, hasRestart: h.Restart != 0,
-	} {
-		if set {
-			flags |= bit
-		}
-	}
+	flags := toBit(h.NewBase != h.OldBase)*hasNewBase | toBit(h.RAMEnd > h.RAMStart)*hasRAM |
+		toBit(h.RAMEnd > h.RAMStart && h.RAMStart != usualRAM)*hasRAMStart |
+		toBit(h.MapSize != DefaultMap)*hasMapSize | toBit(h.Restart != 0)*hasRestart
 	address := func(a uint32) { b = binary.AppendUvarint(b, uint64(bits.RotateLeft32(a, -8))) }
-	b = append(b, magic, byte(version<<versionBits|flags))
+	b = append(b, magic, byte(version<<versionShift|flags))
 	b = binary.AppendUvarint(b, uint64(h.NewLength))
-	b = binary.AppendUvarint(b, uint64(h.OldLength))
+	b = binary.AppendVarint(b, int64(h.OldLength-h.NewLength))
 	address(h.OldBase)
 	if flags&hasNewBase != 0 {
 		address(h.NewBase)
 	}
-	if flags&hasRAM != 0 {
+	if flags&hasRAMStart != 0 {
 		address(h.RAMStart)
+	}
+	if flags&hasRAM != 0 {
 		address(h.RAMEnd - h.RAMStart)
 	}
 	if flags&hasMapSize != 0 {
@@ -111,19 +110,23 @@ func parseHeader(patch []byte) (h Header, length int, err error) {
 	if len(patch) < 2 || patch[0] != magic {
 		return h, 0, ErrHeader
 	}
-	if v := patch[1] >> versionBits; v != version {
+	if v := patch[1] >> versionShift; v != version {
 		return h, 0, fmt.Errorf("%w: %d", ErrVersion, v)
 	}
-	flags := int(patch[1] & (1<<versionBits - 1))
+	flags := int(patch[1] & (1<<versionShift - 1))
 	p.rest = patch[2:]
-	h.NewLength, h.OldLength = p.number(), p.number()
+	h.NewLength = p.number()
+	h.OldLength = h.NewLength + p.signed()
 	h.OldBase = p.address()
 	h.NewBase = h.OldBase
 	if flags&hasNewBase != 0 {
 		h.NewBase = p.address()
 	}
-	if flags&hasRAM != 0 {
-		h.RAMStart = p.address()
+	if flags&(hasRAM|hasRAMStart) != 0 {
+		h.RAMStart = usualRAM
+		if flags&hasRAMStart != 0 {
+			h.RAMStart = p.address()
+		}
 		h.RAMEnd = h.RAMStart + p.address()
 	}
 	h.MapSize = DefaultMap
@@ -133,7 +136,7 @@ func parseHeader(patch []byte) (h Header, length int, err error) {
 	if flags&hasRestart != 0 {
 		h.Restart = p.number()
 	}
-	if p.bad {
+	if p.bad || h.OldLength < 0 {
 		return Header{}, 0, ErrHeader
 	}
 	if err := h.check(); err != nil {
@@ -161,6 +164,11 @@ func (f *fields) number() int {
 	}
 	f.rest = f.rest[n:]
 	return int(v)
+}
+
+func (f *fields) signed() int {
+	v := f.number()
+	return v>>1 ^ -(v & 1)
 }
 
 func (f *fields) address() uint32 { return bits.RotateLeft32(uint32(f.number()), 8) }
