@@ -174,11 +174,17 @@ func (f *fields) signed() int {
 func (f *fields) address() uint32 { return bits.RotateLeft32(uint32(f.number()), 8) }
 
 // DecoderRAM returns how many bytes of RAM the C decoder of this format takes
-// for the patch, apart from its stack.
-func (h Header) DecoderRAM() int { return decoderRAM + decoderRAMPerCover*h.MapSize }
+// for the patch, apart from 512 bytes of stack.
+func (h Header) DecoderRAM() int {
+	if h.MapSize <= smallMap {
+		return smallRAM + ramPerCover*h.MapSize
+	}
+	return fullRAM + ramPerCover*h.MapSize
+}
 
-// The C decoder's memory, see its header file.
+// The C decoder's memory; its tests compare.
 const (
-	decoderRAM         = 9 << 10
-	decoderRAMPerCover = 14
+	fullRAM     = 12800
+	smallRAM    = 5200
+	ramPerCover = 14
 )

@@ -41,11 +41,14 @@ func (m *literals) reset() {
 	}
 }
 
+// small says whether the decoder's memory is scarce.
+func (s *stream) small() bool { return s.MapSize <= smallMap }
+
 // literal codes the byte at an offset, given the two before it, the nearer one
 // in the lower eight bits.
 func (s *stream) literal(c coder, at int, before uint32, b byte) byte {
 	m, parity := &s.literals, at&1
-	if s.MapSize <= smallMap {
+	if s.small() {
 		return codeByte(c, &m.plain[parity], b)
 	}
 	context := [contexts]uint32{before & 0xff, before >> 8 & 0xff}

@@ -106,6 +106,7 @@ type cells struct {
 	dirty                        [8]prob
 	raw                          [kinds]prob
 	recent                       [kinds][4]prob
+	another                      prob
 	highChanged                  [8]prob
 	high                         [1 << 8]prob
 	low                          [2][1 << 8]prob
@@ -133,6 +134,7 @@ func (m *cells) reset() {
 	fill(m.changed[:], even)
 	fill(m.dirty[:], even|1)
 	fill(m.raw[:], even)
+	m.another = even
 	fill(m.highChanged[:], even)
 	fill(m.high[:], even)
 	fill(m.low[0][:], even)

@@ -36,36 +36,6 @@ func (m addressMap) moved(old int) int {
 	return old + c.New - c.Old
 }
 
-// variables remembers how addresses in RAM changed.
-type variables struct {
-	known [64]struct{ old, shift uint32 }
-	count int // of what was ever learnt
-}
-
-// predict shifts an address as the nearest known one at or below it, else as
-// the highest.
-func (v *variables) predict(old uint32) uint32 {
-	best, shift := uint32(1<<32-1), uint32(0)
-	for _, k := range v.known[:min(v.count, len(v.known))] {
-		if d := old - k.old; d < best { // wraps for those above
-			best, shift = d, k.shift
-		}
-	}
-	return old + shift
-}
-
-func (v *variables) learn(old, address uint32) {
-	for i := range v.known[:min(v.count, len(v.known))] {
-		if v.known[i].old == old {
-			v.known[i].shift = address - old
-			return
-		}
-	}
-	k := &v.known[v.count%len(v.known)]
-	k.old, k.shift = old, address-old
-	v.count++
-}
-
 // A unit is what one flag says of a cover: whether the prediction is right.
 type unit struct {
 	kind      kind
@@ -85,14 +55,14 @@ func (s *stream) predict(at, old, left int) unit {
 		w := s.old.bytes(old, 4)
 		if (at|old)&3 == 0 {
 			if offset := w - s.OldBase; offset < uint32(s.OldLength) {
-				return unit{pointer, 4, w, s.NewBase + uint32(s.addresses.moved(int(offset)))}
+				return unit{pointer, 4, w, s.NewBase + uint32(s.moved(int(offset)))}
 			}
 			if w >= s.RAMStart && w < s.RAMEnd {
 				return unit{variable, 4, w, s.variables.predict(w)}
 			}
 		}
 		if isBranch(w) {
-			return unit{branch, 4, w, setField(w, uint32(s.addresses.moved(target(w))>>1))}
+			return unit{branch, 4, w, setField(w, uint32(s.moved(target(w))>>1))}
 		}
 	}
 	h := s.old.bytes(old, 2)

@@ -11,7 +11,7 @@ type stream struct {
 	old       *window
 	back      func(offset int) byte // of the new image, absolute, already coded
 	addresses addressMap
-	variables variables
+	learned
 
 	pos      int    // offset in the new image
 	next     int    // cover of the map
@@ -160,7 +160,7 @@ func (s *stream) restart(c coder) {
 // forget resets all that a restart does not carry over.
 func (s *stream) forget() {
 	s.reset()
-	s.variables = variables{}
+	s.learned = learned{}
 	s.recents = [variable + 1][4]int{}
 	s.missHist, s.dirtHist = 0, 0
 	s.distance, s.place = 1, afterLiteral
@@ -223,13 +223,18 @@ func (s *stream) unit(c coder, p *plan) (uint32, int) {
 	return bytes, u.size
 }
 
-// missedCell tells addresses of functions, which are odd, from those of data.
+// missedCell tells addresses of functions, which are odd, from those of data,
+// and halfwords that changed before from those that did not.
 func (s *stream) missedCell(u unit) *prob {
-	row := u.kind
-	if u.kind == pointer && u.old&1 == 1 {
+	row, column := u.kind, toBit(u.predicted != u.old)
+	switch {
+	case u.kind == pointer && u.old&1 == 1:
 		row = kinds
+	case u.kind == halfword:
+		_, told := s.substitution(u.old)
+		column = toBit(told)
 	}
-	return &s.missed[row][toBit(u.predicted != u.old)][s.missHist&7]
+	return &s.missed[row][column][s.missHist&7]
 }
 
 // differs says whether a block has a unit that is not as predicted.
@@ -258,13 +263,27 @@ func (s *stream) miss(c coder, u unit, want uint32) uint32 {
 			want = s.missHalfword(c, u.predicted, want)
 		}
 	}
-	if u.kind == variable {
+	switch u.kind {
+	case variable:
 		s.variables.learn(u.old, want)
+	case branch, pointer:
+		s.learnTarget(u, want)
 	}
 	return want
 }
 
+// missHalfword codes a halfword as what became of its like, or by its bytes.
 func (s *stream) missHalfword(c coder, predicted, want uint32) uint32 {
+	entry, told := s.substitution(predicted)
+	if told && c.bit(&s.another, toBit(want != uint32(entry.became))) == 0 {
+		return uint32(entry.became)
+	}
+	want = s.halfwordDifference(c, predicted, want)
+	*entry = substitution{uint16(predicted), uint16(want)}
+	return want
+}
+
+func (s *stream) halfwordDifference(c coder, predicted, want uint32) uint32 {
 	high := byte(predicted >> 8)
 	changed := c.bit(&s.highChanged[high>>5], toBit(byte(want>>8) != high))
 	if changed == 1 {
