@@ -45,6 +45,9 @@ var layers = []layer{
 	// What a device undoes before flashing knows nothing of keys and codecs.
 	// Delta formats differ; what two images have in common is found once.
 	{pkg: "formats/payload/delta/match"},
+	{pkg: "formats/payload/delta/lz"},
+	// Published formats, with our own search for what two images have in common.
+	{pkg: "formats/payload/delta/*", own: []string{"formats/payload/delta/match", "formats/payload/delta/lz"}},
 	{pkg: "formats/payload/delta", own: []string{"formats/payload/delta/match"}},
 	{pkg: "formats/payload/*", modules: []string{"github.com/klauspost/compress"}},
 	{pkg: "formats", own: []string{"sign", "sign/verdict"}},
@@ -54,7 +57,7 @@ var layers = []layer{
 	// A device team can port these two without the rest.
 	{pkg: "manifest", own: []string{"sign", "sign/*"}, modules: []string{cbor}},
 	{pkg: "bootloader/flash"},
-	{pkg: "bootloader", own: []string{"bootloader/flash", "bootloader/link", "manifest", "formats", "formats/*", "formats/payload/*", "sign", "sign/*"}},
+	{pkg: "bootloader", own: []string{"bootloader/flash", "bootloader/link", "manifest", "formats", "formats/*", "formats/payload/*", "formats/payload/delta/*", "sign", "sign/*"}},
 	{pkg: "bootloader/link", own: []string{"formats/chunk", "sign/verdict"}},
 
 	{pkg: "hsm", own: []string{"sign"}, modules: []string{"github.com/ThalesGroup/crypto11", "github.com/miekg/pkcs11"}},
@@ -72,7 +75,7 @@ var layers = []layer{
 	{pkg: "internal/term", modules: []string{"golang.org/x/term"}},
 	// The pipeline is handed signers; it never opens a token and never asks.
 	{pkg: "internal/release", own: []string{
-		"bootloader", "formats", "formats/*", "formats/payload/*", "internal/atomicfile", "internal/census", "internal/config", "manifest", "sign", "sign/*",
+		"bootloader", "formats", "formats/*", "formats/payload/*", "formats/payload/delta/*", "internal/atomicfile", "internal/census", "internal/config", "manifest", "sign", "sign/*",
 	}},
 
 	// Published verdicts are answered by the reference verifiers, without a release.
@@ -80,7 +83,7 @@ var layers = []layer{
 		"bootloader", "formats", "formats/*", "formats/payload/*", "manifest", "sign", "sign/*", "testvectors/verdicts",
 	}},
 
-	{pkg: "cmd/otapack", own: []string{"*", "*/*", "*/*/*"}, modules: []string{cobra, "github.com/spf13/pflag", cbor}},
+	{pkg: "cmd/otapack", own: []string{"*", "*/*", "*/*/*", "*/*/*/*"}, modules: []string{cobra, "github.com/spf13/pflag", cbor}},
 }
 
 // TestLayering compares the direct imports of every package with its row. A
