@@ -4,13 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"compress/flate"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/otapack/otapack/formats/payload/compress"
 	"github.com/otapack/otapack/formats/payload/delta"
+	"github.com/otapack/otapack/formats/payload/delta/detools"
+	"github.com/otapack/otapack/formats/payload/delta/hpatchlite"
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign/verdict"
 )
@@ -56,11 +58,62 @@ func (d *decoded) open(how manifest.Decoding, base *Payload) error {
 		}
 		d.r, d.keeps = patch, true
 		return d.checkRAM(how, h.DecoderRAM())
+	case manifest.CodingHPatchLite:
+		return d.openWhole(how, old, base.Size, hpatchlite.Decode, func(patch []byte) (int, error) {
+			info, err := hpatchlite.Describe(patch)
+			return info.RAM, err
+		})
+	case manifest.CodingDetools:
+		return d.openWhole(how, old, base.Size, detools.Decode, func(patch []byte) (int, error) {
+			info, err := detools.Describe(patch)
+			return info.RAM, err
+		})
+	case manifest.CodingZstd:
+		return d.openCompressed(how, compress.Zstd)
 	case manifest.CodingDeflate:
-		d.r = flate.NewReader(d.in)
-		return nil
+		return d.openCompressed(how, compress.Deflate)
 	}
 	return fmt.Errorf("no decoder for %s", how.Coding)
+}
+
+// openWhole decodes at once: the authors' decoders for devices read as they go,
+// ours for these codings do not.
+func (d *decoded) openWhole(how manifest.Decoding, base io.ReaderAt, size int64, decode func(old, patch []byte, limit int) ([]byte, error), ram func(patch []byte) (int, error)) error {
+	patch, err := io.ReadAll(d.in)
+	if err != nil {
+		return err
+	}
+	takes, err := ram(patch)
+	if err != nil {
+		return err
+	}
+	if err := d.checkRAM(how, takes); err != nil {
+		return err
+	}
+	old := make([]byte, size)
+	if _, err := io.ReadFull(io.NewSectionReader(base, 0, size), old); err != nil {
+		return err
+	}
+	image, err := decode(old, patch, int(d.size))
+	d.r = bytes.NewReader(image)
+	return err
+}
+
+// openCompressed decodes at once. What RAM deflate takes is known afterwards only.
+func (d *decoded) openCompressed(how manifest.Decoding, c compress.Codec) error {
+	payload, err := io.ReadAll(d.in)
+	if err != nil {
+		return err
+	}
+	image, window, err := compress.Decode(c, payload, int(d.size))
+	switch {
+	case errors.Is(err, compress.ErrLimit):
+		return verdict.Wrap(err, verdict.DecodedSize, "payload")
+	case err != nil:
+		return err
+	}
+	d.r = bytes.NewReader(image)
+	return d.checkRAM(how, c.DecoderRAM(window))
 }
 
 // checkRAM refuses a payload that takes more RAM than the device was told.

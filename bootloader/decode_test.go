@@ -11,7 +11,10 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/otapack/otapack/formats/payload/compress"
 	"github.com/otapack/otapack/formats/payload/delta"
+	"github.com/otapack/otapack/formats/payload/delta/detools"
+	"github.com/otapack/otapack/formats/payload/delta/hpatchlite"
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign/verdict"
 )
@@ -38,7 +41,7 @@ func codedParcel(t testing.TB, chip Chip) *parcel {
 	t.Helper()
 	image := bytes.Repeat(testImage(t, 500), 4)
 	p := newParcel(t, chip, "T1", image)
-	p.code(deflate(t, image), manifest.Decoding{Coding: manifest.CodingDeflate, RAM: 1000})
+	p.code(deflate(t, image), manifest.Decoding{Coding: manifest.CodingDeflate, RAM: 2048})
 	return p
 }
 
@@ -112,6 +115,7 @@ func TestCodedRefused(t *testing.T) {
 		{name: "one byte less", change: func(t *testing.T, p *parcel) { sent(p, deflate(t, image(t)[1:])) }, step: StepImage, reason: verdict.DecodedSize},
 		{name: "bomb", change: func(t *testing.T, p *parcel) { sent(p, deflate(t, make([]byte, 64<<20))) }, step: StepImage, reason: verdict.DecodedSize},
 		{name: "another image", change: func(t *testing.T, p *parcel) { sent(p, deflate(t, make([]byte, 2000))) }, step: StepImage, reason: verdict.ImageDigestMismatch},
+		{name: "more RAM than signed", change: func(t *testing.T, p *parcel) { p.manifest.Install.Decoding.RAM-- }, step: StepImage, reason: verdict.DecoderRAM},
 		{name: "another coding", change: func(t *testing.T, p *parcel) { p.manifest.Install.Decoding.Coding = manifest.CodingZstd }, step: StepImage, reason: verdict.PayloadCoding},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -275,29 +279,86 @@ func TestPatchRefused(t *testing.T) {
 	}
 }
 
+// others are parcels with patches of other codings.
+func others(t *testing.T) map[manifest.Coding]*parcel {
+	t.Helper()
+	all := map[manifest.Coding]*parcel{manifest.CodingOD1: patchParcel(t)}
+	add := func(c manifest.Coding, ram int, encode func(old, image []byte) ([]byte, error)) {
+		p := patchParcel(t)
+		old, err := io.ReadAll(io.NewSectionReader(p.device.Running, 0, p.device.Running.Size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		patch, err := encode(old, testImage(t, 3000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := content(old)
+		p.code(patch, manifest.Decoding{Coding: c, RAM: uint32(ram), Base: &base})
+		all[c] = p
+	}
+	add(manifest.CodingHPatchLite, hpatchlite.DecoderRAM(1<<10), func(old, image []byte) ([]byte, error) {
+		return hpatchlite.Encode(t.Context(), old, image, 1<<10)
+	})
+	add(manifest.CodingDetools, detools.DecoderRAM(detools.Default), func(old, image []byte) ([]byte, error) {
+		return detools.Encode(t.Context(), old, image, detools.Default)
+	})
+	return all
+}
+
+func TestOtherCodings(t *testing.T) {
+	image := bytes.Repeat(testImage(t, 500), 4)
+	payload, err := compress.Encode(compress.Zstd, image, 4<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zstd := codedParcel(t, Chips()[0])
+	zstd.device.Chip.DecoderRAM = 256 << 10
+	zstd.code(payload, manifest.Decoding{Coding: manifest.CodingZstd, RAM: uint32(compress.Zstd.DecoderRAM(4 << 10))})
+	if v, trace, err := zstd.verify(t, zstd.envelope(t)); err != nil || !v.Complete() || text(trace) != traceCoded {
+		t.Errorf("zstd: %s, %v", text(trace), err)
+	}
+	for coding, p := range others(t) {
+		v, trace, err := p.verify(t, p.envelope(t))
+		if err != nil || !v.Complete() || text(trace) != tracePatch {
+			t.Errorf("%s: %s, %v", coding, text(trace), err)
+		}
+		p.manifest.Install.Decoding.RAM--
+		if _, _, err := p.verify(t, p.envelope(t)); verdict.Of(err) != verdict.DecoderRAM {
+			t.Errorf("%s: a byte of RAM more than signed: %v", coding, err)
+		}
+		p.manifest.Install.Decoding.RAM = p.device.Chip.DecoderRAM
+		p.manifest.Image.Size--
+		if _, _, err := p.verify(t, p.envelope(t)); verdict.Of(err) != verdict.PayloadCoding && verdict.Of(err) != verdict.DecodedSize {
+			t.Errorf("%s: a byte more than signed: %v", coding, err)
+		}
+	}
+}
+
 // Whatever the bytes of a patch are, decoding ends, gives no more than the image
 // has, and has a reason when it refuses.
 func TestPatchDamage(t *testing.T) {
-	p := patchParcel(t)
-	d, size := *p.manifest.Install.Decoding, p.manifest.Image.Size
-	refused := 0
-	for bit := range 8 * min(len(p.payload), 120) {
-		for _, patch := range [][]byte{flip(p.payload, bit), p.payload[:bit/8]} {
-			r, err := Decode(t.Context(), d, size, p.device.Running, bytes.NewReader(patch))
-			n := int64(0)
-			if err == nil {
-				n, err = io.Copy(io.Discard, r)
-			}
-			if err != nil && verdict.Of(err) == "" || n > int64(size) || err == nil && n != int64(size) {
-				t.Fatalf("bit %d: %d bytes, %v", bit, n, err)
-			}
-			if err != nil {
-				refused++
+	for coding, p := range others(t) {
+		d, size := *p.manifest.Install.Decoding, p.manifest.Image.Size
+		refused := 0
+		for bit := range 8 * min(len(p.payload), 120) {
+			for _, patch := range [][]byte{flip(p.payload, bit), p.payload[:bit/8]} {
+				r, err := Decode(t.Context(), d, size, p.device.Running, bytes.NewReader(patch))
+				n := int64(0)
+				if err == nil {
+					n, err = io.Copy(io.Discard, r)
+				}
+				if err != nil && verdict.Of(err) == "" || n > int64(size) || err == nil && n != int64(size) {
+					t.Fatalf("%s, bit %d: %d bytes, %v", coding, bit, n, err)
+				}
+				if err != nil {
+					refused++
+				}
 			}
 		}
-	}
-	if refused == 0 {
-		t.Error("no damage was found while decoding")
+		if refused == 0 {
+			t.Errorf("%s: no damage was found while decoding", coding)
+		}
 	}
 }
 
@@ -316,4 +377,42 @@ func TestPatchUnreadableBase(t *testing.T) {
 	if _, _, err := p.verify(t, p.envelope(t)); !errors.Is(err, iotest.ErrTimeout) || verdict.Of(err) != "" {
 		t.Errorf("got %v", err)
 	}
+}
+
+// FuzzDecode: whatever a payload is, decoding ends with the image's size or with a
+// reason.
+func FuzzDecode(f *testing.F) {
+	image := testImage(f, 3000)
+	base := slices.Concat(image[:1000], []byte("the old firmware"), image[1200:])
+	c := content(base)
+	for _, add := range []func() ([]byte, error){
+		func() ([]byte, error) { return delta.Encode(f.Context(), base, image, delta.Params{MapSize: 64}) },
+		func() ([]byte, error) { return delta.Encode(f.Context(), nil, image[:300], delta.Params{MapSize: 64}) },
+		func() ([]byte, error) { return hpatchlite.Encode(f.Context(), base, image, 64) },
+		func() ([]byte, error) { return detools.Encode(f.Context(), base, image, detools.Default) },
+		func() ([]byte, error) { return deflate(f, image[:300]), nil },
+	} {
+		payload, err := add()
+		if err != nil {
+			f.Fatal(err)
+		}
+		for coding := manifest.CodingOD1; coding <= manifest.CodingDetools; coding++ {
+			f.Add(uint8(coding), true, uint16(len(image)), payload)
+			f.Add(uint8(coding), false, uint16(300), payload)
+		}
+	}
+	f.Fuzz(func(t *testing.T, coding uint8, based bool, size uint16, payload []byte) {
+		d := manifest.Decoding{Coding: manifest.Coding(coding), RAM: 1 << 16}
+		if based {
+			d.Base = &c
+		}
+		r, err := Decode(t.Context(), d, uint32(size), inMemory(base), bytes.NewReader(payload))
+		n := int64(0)
+		if err == nil {
+			n, err = io.Copy(io.Discard, r)
+		}
+		if err == nil && n != int64(size) || n > int64(size) || err != nil && verdict.Of(err) == "" {
+			t.Errorf("%d of %d bytes, %v", n, size, err)
+		}
+	})
 }

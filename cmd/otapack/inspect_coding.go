@@ -7,7 +7,10 @@ import (
 	"strings"
 
 	"github.com/otapack/otapack/bootloader"
+	"github.com/otapack/otapack/formats/payload/compress"
 	"github.com/otapack/otapack/formats/payload/delta"
+	"github.com/otapack/otapack/formats/payload/delta/detools"
+	"github.com/otapack/otapack/formats/payload/delta/hpatchlite"
 	"github.com/otapack/otapack/internal/release"
 	"github.com/otapack/otapack/manifest"
 )
@@ -27,6 +30,9 @@ type headerView struct {
 	NewSize int    `json:"new_size,omitempty"`
 	OldSize int    `json:"old_size,omitempty"`
 	Window  int    `json:"window,omitempty"` // bytes of its output that the decoder keeps
+	// Of detools.
+	Compression string `json:"compression,omitempty"`
+	Lookahead   int    `json:"lookahead,omitempty"` // in bytes
 	*addressView
 }
 
@@ -58,18 +64,43 @@ func (d *decodingView) readHeader(payload *io.SectionReader) {
 		d.Header = &headerView{Fault: err.Error()}
 		return
 	}
-	switch d.Coding {
+	h, err := codedHeader(d.Coding, start, payload)
+	if err != nil {
+		h = headerView{Fault: err.Error()}
+	}
+	d.Header = &h
+}
+
+// maxInspected is how large an image inspect decompresses, to say which window it
+// takes: any that fits a chip of ours.
+const maxInspected = 16 << 20
+
+func codedHeader(coding string, start []byte, payload *io.SectionReader) (headerView, error) {
+	codec := compress.Zstd
+	switch coding {
 	case manifest.CodingOD1.String():
 		h, err := delta.ReadHeader(start)
-		if err != nil {
-			d.Header = &headerView{Fault: err.Error()}
-			return
+		return headerView{NewSize: h.NewLength, OldSize: h.OldLength,
+			addressView: &addressView{h.OldBase, h.NewBase, h.RAMStart, h.RAMEnd, h.MapSize, h.Restart}}, err
+	case manifest.CodingHPatchLite.String():
+		h, err := hpatchlite.Describe(start)
+		return headerView{NewSize: h.Size, Window: h.Dictionary}, err
+	case manifest.CodingDetools.String():
+		h, err := detools.Describe(start)
+		v := headerView{NewSize: h.Size, Compression: h.Compression.String()}
+		if h.Window > 0 {
+			v.Window, v.Lookahead = 1<<h.Window, 1<<h.Lookahead
 		}
-		d.Header = &headerView{NewSize: h.NewLength, OldSize: h.OldLength,
-			addressView: &addressView{h.OldBase, h.NewBase, h.RAMStart, h.RAMEnd, h.MapSize, h.Restart}}
+		return v, err
 	case manifest.CodingDeflate.String():
-		d.Header = &headerView{Window: 32 << 10}
+		codec = compress.Deflate
 	}
+	data, err := io.ReadAll(io.LimitReader(payload, maxInspected))
+	if err != nil {
+		return headerView{}, err
+	}
+	image, window, err := compress.Decode(codec, data, maxInspected)
+	return headerView{NewSize: len(image), Window: window}, err
 }
 
 func (d *decodingView) print(line func(name, format string, args ...any)) {
@@ -95,6 +126,12 @@ func (h headerView) text() string {
 	}
 	if h.Window > 0 {
 		parts = append(parts, fmt.Sprintf("window %d bytes", h.Window))
+	}
+	if h.Lookahead > 0 {
+		parts = append(parts, fmt.Sprintf("lookahead %d bytes", h.Lookahead))
+	}
+	if h.Compression != "" {
+		parts = append(parts, h.Compression)
 	}
 	if a := h.addressView; a != nil {
 		where := fmt.Sprintf("linked for 0x%08x", a.NewBase)

@@ -36,6 +36,10 @@ const (
 type Delta struct {
 	From   []string // at least one: versions of releases, FromLast and FromOldestSupported
 	Format string   // DeltaOD1 unless given
+	// Window is how many bytes of what was read a decoder for DeltaHPatchLite or
+	// DeltaDetoolsHeatshrink keeps, 0: as many as their authors' decoders. With
+	// the latter it is a power of two, and Lookahead, also one, the longest copy.
+	Window, Lookahead uint64
 	// Where images are that the output folder does not have: listed by release,
 	// or a path with ReleasePlace in it.
 	Images    []BaseImage
@@ -75,10 +79,13 @@ func (d *decoder) delta(v value) *Delta {
 		d.list(&delta.From)(value{v.node, v.path + ".from"}) // where it is said in full
 	case *ast.MappingNode:
 		d.object(v, fields{
-			"from":   d.oneOrMore(&delta.From),
-			"format": d.choice(&delta.Format, DeltaOD1, DeltaHPatchLite, DeltaDetoolsHeatshrink, DeltaDetoolsCRLE),
-			"images": d.baseImages(delta),
+			"from":      d.oneOrMore(&delta.From),
+			"format":    d.choice(&delta.Format, DeltaOD1, DeltaHPatchLite, DeltaDetoolsHeatshrink, DeltaDetoolsCRLE),
+			"images":    d.baseImages(delta),
+			"window":    d.size(&delta.Window, 16, 1<<20),
+			"lookahead": d.size(&delta.Lookahead, 8, 1<<14),
 		}, "from")
+		d.checkWindow(v.path, delta)
 	default:
 		d.oneOrMore(&delta.From)(v)
 	}
@@ -86,6 +93,32 @@ func (d *decoder) delta(v value) *Delta {
 		d.fail(v.path, "has %d releases to come from, at most %d are possible", n, MaxBases)
 	}
 	return delta
+}
+
+// checkWindow refuses a window for a format without one, or of a size that its
+// decoders cannot have.
+func (d *decoder) checkWindow(path string, delta *Delta) {
+	power := func(n uint64) bool { return n&(n-1) == 0 }
+	switch delta.Format {
+	case DeltaHPatchLite:
+	case DeltaDetoolsHeatshrink:
+		switch w, l := delta.Window, delta.Lookahead; {
+		case (w == 0) != (l == 0):
+			d.fail(path, "window and lookahead are given together: a decoder is built for both")
+		case !power(w) || w > 32<<10:
+			d.fail(path+".window", "%d is not a power of two from 16 to 32768", w)
+		case !power(l) || l > 0 && l >= w:
+			d.fail(path+".lookahead", "%d is not a power of two from 8 to half of the window", l)
+		}
+		return
+	default:
+		if delta.Window > 0 {
+			d.fail(path+".window", "is not for %s", delta.Format)
+		}
+	}
+	if delta.Lookahead > 0 {
+		d.fail(path+".lookahead", "is for detools-hs")
+	}
 }
 
 // oneOrMore reads a string, or a list of different ones.

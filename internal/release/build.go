@@ -210,7 +210,7 @@ func (p *Plan) buildComponent(ctx context.Context, c component, im image, bases 
 	}
 	whole := coded{payload: image}
 	if c.Compress != nil {
-		compressed, err := compress(ctx, c, im.bank.Base, image)
+		compressed, err := codeWhole(ctx, c, im.bank.Base, image)
 		if err != nil {
 			return b, err
 		}

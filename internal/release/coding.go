@@ -1,11 +1,17 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"math/bits"
 
+	"github.com/otapack/otapack/formats/payload/compress"
 	"github.com/otapack/otapack/formats/payload/delta"
+	"github.com/otapack/otapack/formats/payload/delta/detools"
+	"github.com/otapack/otapack/formats/payload/delta/hpatchlite"
+	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/manifest"
 )
 
@@ -16,9 +22,27 @@ type coded struct {
 	window   uint32             // bytes that the decoder keeps of its output, 0: none
 }
 
-// compress codes a whole image.
-func compress(ctx context.Context, c component, address uint32, image []byte) (coded, error) {
-	return codeOD1(ctx, c, nil, address, image)
+// codeWhole compresses a whole image.
+func codeWhole(ctx context.Context, c component, address uint32, image []byte) (coded, error) {
+	codec, coding := compress.Zstd, manifest.CodingZstd
+	switch c.Compress.Codec {
+	case config.CompressOD1:
+		return codeOD1(ctx, c, nil, address, image)
+	case config.CompressDeflate:
+		codec, coding = compress.Deflate, manifest.CodingDeflate
+	}
+	window := codecWindow(codec, *c.Compress)
+	payload, err := compress.Encode(codec, image, window)
+	if err != nil {
+		return coded{}, err
+	}
+	return coded{payload, &manifest.Decoding{Coding: coding, RAM: uint32(codec.DecoderRAM(window))}, uint32(window)}, nil
+}
+
+// codecWindow is the window that was asked for, or the codec's usual one.
+func codecWindow(c compress.Codec, asked config.Compress) int {
+	_, _, usual := c.Windows()
+	return cmp.Or(int(asked.Window), usual)
 }
 
 // codeOD1 makes a patch that knows Thumb code, or without a base a compressed
@@ -79,5 +103,37 @@ func codePatches(ctx context.Context, c component, whole parcel, bases []base, a
 
 // codePatch makes the patch from one base.
 func codePatch(ctx context.Context, c component, b base, address uint32, image []byte) (coded, error) {
-	return codeOD1(ctx, c, &b, address, image)
+	content := b.content()
+	d := &manifest.Decoding{Base: &content}
+	var patch []byte
+	var err error
+	window := 0
+	switch c.Delta.Format {
+	case config.DeltaHPatchLite:
+		window = cmp.Or(int(c.Delta.Window), hpatchlite.DefaultDictionary)
+		d.Coding, d.RAM = manifest.CodingHPatchLite, uint32(hpatchlite.DecoderRAM(window))
+		patch, err = hpatchlite.Encode(ctx, b.image, image, window)
+	case config.DeltaDetoolsCRLE, config.DeltaDetoolsHeatshrink:
+		o := detoolsOptions(*c.Delta)
+		if o.Window > 0 {
+			window = 1 << o.Window
+		}
+		d.Coding, d.RAM = manifest.CodingDetools, uint32(detools.DecoderRAM(o))
+		patch, err = detools.Encode(ctx, b.image, image, o)
+	default:
+		return codeOD1(ctx, c, &b, address, image)
+	}
+	return coded{patch, d, uint32(window)}, err
+}
+
+// detoolsOptions is how a device's detools.c was built.
+func detoolsOptions(d config.Delta) detools.Options {
+	if d.Format == config.DeltaDetoolsCRLE {
+		return detools.Options{Compression: detools.CRLE}
+	}
+	o := detools.Default
+	if d.Window > 0 { // both are powers of two
+		o.Window, o.Lookahead = bits.Len64(d.Window)-1, bits.Len64(d.Lookahead)-1
+	}
+	return o
 }

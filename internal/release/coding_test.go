@@ -31,18 +31,29 @@ func firmwareOf(t testing.TB, version byte) []byte {
 }
 
 func TestCompressedRelease(t *testing.T) {
-	for _, encrypted := range []bool{false, true} {
-		w := newWorkshop(t, "    image: radio.hex\n", "    image: radio.hex\n    compress: od1\n", "rehearse: off", "rehearse: short")
-		if !encrypted {
+	for _, tt := range []struct {
+		codec, lines string
+		window       uint32
+		encrypted    bool
+	}{
+		{"od1", "compress: od1", 0, false},
+		{"od1", "compress: od1", 0, true},
+		{"deflate", "compress: deflate", 32 << 10, true},
+		{"deflate", "compress: {codec: deflate, window: 1KiB}", 1 << 10, false},
+		{"zstd", "compress: zstd\n    decoder-ram: 300KiB", 16 << 10, false},
+		{"zstd", "compress: {codec: zstd, window: 4KiB}\n    decoder-ram: 300KiB", 4 << 10, true},
+	} {
+		w := newWorkshop(t, "    image: radio.hex\n", "    image: radio.hex\n    "+tt.lines+"\n", "rehearse: off", "rehearse: short")
+		if !tt.encrypted {
 			w.edit(t, plainRadio("")...)
 		}
 		image := firmwareOf(t, 1)
 		w.write(t, "radio.hex", intelHex(t, radioBase, image))
 		record, data := w.release(t, "1.0.0")
 		c := record.Components[0]
-		if c.Template != "T4" || c.Decoding == nil || c.Decoding.Coding != "od1" || c.Decoding.DecoderRAM == 0 ||
-			int(c.Image.Size) != len(image) || c.Payload.Size >= c.Image.Size || (len(c.Recipients) == 1) != encrypted || len(c.NotSmaller) > 0 {
-			t.Errorf("encrypted %t: %+v, %+v", encrypted, c, c.Decoding)
+		if c.Template != "T4" || c.Decoding == nil || c.Decoding.Coding != tt.codec || c.Decoding.DecoderRAM == 0 || c.Decoding.Window != tt.window ||
+			int(c.Image.Size) != len(image) || c.Payload.Size >= c.Image.Size || (len(c.Recipients) == 1) != tt.encrypted || len(c.NotSmaller) > 0 {
+			t.Errorf("%s, encrypted %t: %+v, %+v", tt.codec, tt.encrypted, c, c.Decoding)
 		}
 		if m := record.Components[1]; m.Decoding != nil || m.Template != "T3" {
 			t.Errorf("motor: %+v", m)
@@ -53,8 +64,20 @@ func TestCompressedRelease(t *testing.T) {
 		}
 		radio := report.Components[slices.IndexFunc(report.Components, func(c ComponentReport) bool { return c.Name == "radio" })]
 		if !radio.Complete || !slices.Contains(radio.Checks, bootloader.Check{Step: bootloader.StepDecoder, Status: bootloader.Passed}) {
-			t.Errorf("encrypted %t: %+v", encrypted, radio)
+			t.Errorf("%s, encrypted %t: %+v", tt.codec, tt.encrypted, radio)
 		}
+	}
+}
+
+func TestCodecWindow(t *testing.T) {
+	for line, text := range map[string]string{
+		"{codec: deflate, window: 64KiB}": "65536 bytes, want a power of two from 256 to 32768",
+		"{codec: zstd, window: 512}":      "512 bytes, want a power of two from 1024 to 1048576",
+		"{codec: zstd, window: 3KiB}":     "3072 bytes, want a power of two from 1024 to 1048576",
+	} {
+		w := newWorkshop(t, "    image: radio.hex\n", "    image: radio.hex\n    compress: "+line+"\n")
+		_, err := Open(w.config(t))
+		wantConfig(t, err, "components.radio.compress.window", text)
 	}
 }
 
@@ -378,5 +401,35 @@ func TestVariantRefused(t *testing.T) {
 				t.Errorf("got %v, want %s, %q; %+v", err, tt.reason, tt.text, report)
 			}
 		})
+	}
+}
+
+// Every format of patches goes the whole way: encoded, signed, and decoded by the
+// reference bootloader.
+func TestDeltaFormats(t *testing.T) {
+	for _, tt := range []struct {
+		lines  string
+		coding string
+		window uint32
+		ram    uint32 // at most
+	}{
+		{"", "od1", 0, 13 << 10},
+		{", format: hpatchlite", "hpatchlite", 4 << 10, 5 << 10},
+		{", format: hpatchlite, window: 1KiB", "hpatchlite", 1 << 10, 2 << 10},
+		{", format: detools-hs", "detools", 256, 1 << 10},
+		{", format: detools-hs, window: 1KiB, lookahead: 16", "detools", 1 << 10, 2 << 10},
+		{", format: detools-crle", "detools", 0, 1 << 10},
+	} {
+		w := newWorkshop(t, plainRadio("")...)
+		record, _ := evolve(t, w, "    delta: {from: [last, 1.0.0]"+tt.lines+"}\n")
+		c := record.Components[0]
+		if len(c.Variants) != 2 {
+			t.Fatalf("%s: %+v", tt.coding, c)
+		}
+		for _, v := range c.Variants {
+			if d := v.Decoding; d.Coding != tt.coding || d.Window != tt.window || d.DecoderRAM > tt.ram || d.DecoderRAM < 300 || v.Payload.Size > c.Payload.Size/2 {
+				t.Errorf("%s: %+v, %d bytes", tt.lines, d, v.Payload.Size)
+			}
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/otapack/otapack/bootloader"
+	"github.com/otapack/otapack/formats/payload/compress"
 	"github.com/otapack/otapack/formats/payload/encrypt"
 	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/manifest"
@@ -206,14 +207,11 @@ func (p *Project) component(c config.Component) (component, error) {
 // the place of one that is linked for the other.
 func (p *Project) checkDelta(c *component) error {
 	c.runs = c.Name
-	if c.Compress != nil && c.Compress.Codec != config.CompressOD1 {
-		return p.cfg.Errorf("components."+c.Name+".compress", "%s is not built in", c.Compress.Codec)
+	if err := checkWindow(c.Compress); err != nil {
+		return p.cfg.Errorf("components."+c.Name+".compress.window", "%v", err)
 	}
 	if c.Delta == nil {
 		return nil
-	}
-	if c.Delta.Format != config.DeltaOD1 {
-		return p.cfg.Errorf("components."+c.Name+".delta.format", "%s is not built in", c.Delta.Format)
 	}
 	path := "components." + c.Name + ".delta"
 	if !c.chip.Dual() {
@@ -230,6 +228,17 @@ func (p *Project) checkDelta(c *component) error {
 	}
 	c.runs = p.components[at].Name
 	return nil
+}
+
+// checkWindow refuses a window that the codec cannot have.
+func checkWindow(c *config.Compress) error {
+	switch {
+	case c == nil || c.Codec == config.CompressOD1:
+		return nil
+	case c.Codec == config.CompressDeflate:
+		return compress.Deflate.CheckWindow(codecWindow(compress.Deflate, *c))
+	}
+	return compress.Zstd.CheckWindow(codecWindow(compress.Zstd, *c))
 }
 
 // rule turns a signing rule into a trust set and the keys that sign.
