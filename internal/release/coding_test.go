@@ -413,7 +413,7 @@ func TestDeltaFormats(t *testing.T) {
 		window uint32
 		ram    uint32 // at most
 	}{
-		{"", "od1", 0, 13 << 10},
+		{"", "od1", 0, 24 << 10},
 		{", format: hpatchlite", "hpatchlite", 4 << 10, 5 << 10},
 		{", format: hpatchlite, window: 1KiB", "hpatchlite", 1 << 10, 2 << 10},
 		{", format: detools-hs", "detools", 256, 1 << 10},
