@@ -4,16 +4,23 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/otapack/otapack/formats/payload/delta/match"
 )
 
-// What Encode tries: thresholds of the search, see match.Index.Covers, and then
-// from which length on covers are worth their heads.
+// What Encode tries: thresholds of the search, see match.Index.Covers, and prices
+// in eighths of a bit for the choice among what they find. The prices are from
+// trying, on pairs of MakeCode images.
 var (
-	thresholds = []int{8, 6, 12, 16}
-	shortest   = []int{8, 12, 16, 24}
+	thresholds       = []int{2, 4, 6, 8}
+	heatshrinkPrices = []match.Prices{
+		{Cover: 480, Fresh: 48, Differ: 72, Again: 24, Same: []int{20, 20, 1}},
+		{Cover: 400, Fresh: 52, Differ: 72, Again: 24, Same: []int{10, 10, 1}},
+		{Cover: 320, Fresh: 56, Differ: 72, Again: 24, Same: []int{20, 20, 0}},
+	}
+	crlePrices = []match.Prices{
+		{Cover: 240, Fresh: 64, Differ: 64, Again: 64, Same: []int{64, 64, 64, 64, 64, 0}}, // runs take five bytes more
+	}
 )
 
 // maxSize is the greatest size that detools.c reads.
@@ -44,23 +51,22 @@ func Encode(ctx context.Context, old, image []byte, o Options) ([]byte, error) {
 
 func smallest(ctx context.Context, old, image []byte, o Options) ([]byte, error) {
 	index := match.NewIndex(old)
-	var best []byte
-	var covers []match.Cover // of the best patch
-	try := func(all []match.Cover, shortest int) error {
-		kept := slices.DeleteFunc(slices.Clone(all), func(c match.Cover) bool { return c.Length < shortest })
-		if patch := write(old, image, kept, o); best == nil || len(patch) < len(best) {
-			best, covers = patch, all
-		}
-		return ctx.Err()
-	}
+	var found, last []match.Cover
 	for _, threshold := range thresholds {
-		if err := try(index.Covers(image, threshold), shortest[0]); err != nil {
+		last = index.Covers(image, threshold)
+		found = append(found, last...)
+	}
+	prices := heatshrinkPrices
+	if o.Compression == CRLE {
+		prices = crlePrices
+	}
+	best := write(old, image, last, o) // when no price fits
+	for _, p := range prices {
+		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-	}
-	for _, length := range shortest[1:] {
-		if err := try(covers, length); err != nil {
-			return nil, err
+		if patch := write(old, image, match.Choose(old, image, found, p), o); len(patch) < len(best) {
+			best = patch
 		}
 	}
 	return best, nil

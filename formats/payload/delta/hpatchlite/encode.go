@@ -13,11 +13,16 @@ import (
 // was measured with. A larger one makes patches smaller and takes that much RAM.
 const DefaultDictionary = 4 << 10
 
-// What Encode tries: thresholds of the search, see match.Index.Covers, and then
-// from which length on covers are worth their heads.
+// What Encode tries: thresholds of the search, see match.Index.Covers, and prices
+// in eighths of a bit for the choice among what they find. The prices are from
+// trying, on pairs of MakeCode images.
 var (
-	thresholds = []int{8, 6, 10}
-	shortest   = []int{8, 12, 16}
+	thresholds = []int{2, 4, 6, 8}
+	prices     = []match.Prices{
+		{Cover: 400, Fresh: 40, Differ: 72, Again: 24, Same: []int{10, 10, 1}},
+		{Cover: 400, Fresh: 48, Differ: 72, Again: 24, Same: []int{20, 20, 1}},
+		{Cover: 400, Fresh: 56, Differ: 72, Again: 24, Same: []int{20, 10, 0}},
+	}
 )
 
 // sameRun is from how many bytes without a difference a range of its own is
@@ -50,23 +55,18 @@ func Encode(ctx context.Context, old, image []byte, dictionary int) ([]byte, err
 
 func smallest(ctx context.Context, old, image []byte, dictionary int) ([]byte, error) {
 	index := match.NewIndex(old)
-	var best []byte
-	var covers []match.Cover // of the best patch
-	try := func(all []match.Cover, shortest int) error {
-		kept := slices.DeleteFunc(slices.Clone(all), func(c match.Cover) bool { return c.Length < shortest })
-		if patch := write(old, image, kept, dictionary); best == nil || len(patch) < len(best) {
-			best, covers = patch, all
-		}
-		return ctx.Err()
-	}
+	var found, last []match.Cover
 	for _, threshold := range thresholds {
-		if err := try(index.Covers(image, threshold), shortest[0]); err != nil {
+		last = index.Covers(image, threshold)
+		found = append(found, last...)
+	}
+	best := write(old, image, last, dictionary) // when no price fits
+	for _, p := range prices {
+		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-	}
-	for _, length := range shortest[1:] {
-		if err := try(covers, length); err != nil {
-			return nil, err
+		if patch := write(old, image, match.Choose(old, image, found, p), dictionary); len(patch) < len(best) {
+			best = patch
 		}
 	}
 	return best, nil
