@@ -416,7 +416,7 @@ func TestDeltaFormats(t *testing.T) {
 		{"", "od1", 0, 24 << 10},
 		{", format: hpatchlite", "hpatchlite", 4 << 10, 5 << 10},
 		{", format: hpatchlite, window: 1KiB", "hpatchlite", 1 << 10, 2 << 10},
-		{", format: detools-hs", "detools", 256, 1 << 10},
+		{", format: detools-hs", "detools", 256, 2 << 10},
 		{", format: detools-hs, window: 1KiB, lookahead: 16", "detools", 1 << 10, 2 << 10},
 		{", format: detools-crle", "detools", 0, 1 << 10},
 	} {
