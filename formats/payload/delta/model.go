@@ -124,7 +124,7 @@ func (m *cells) reset() {
 	fill(m.newDistance[:], even)
 	for i := range m.missed {
 		for k := range m.missed[i] {
-			fill(m.missed[i][k][:], 4000<<4|6)
+			fill(m.missed[i][k][:], rarely)
 		}
 	}
 	for i := range kinds {
@@ -132,8 +132,8 @@ func (m *cells) reset() {
 		fill(m.recent[i][:], even)
 	}
 	fill(m.changed[:], even)
-	fill(m.dirty[:], even|1)
-	fill(m.raw[:], even)
+	fill(m.dirty[:], even)
+	fill(m.raw[:], rarely)
 	m.another = even
 	fill(m.highChanged[:], even)
 	fill(m.high[:], even)

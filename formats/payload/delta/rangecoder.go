@@ -10,6 +10,9 @@ type prob uint16
 // even is a cell that knows nothing.
 const even prob = 2048 << 4
 
+// rarely is a cell for bits that are mostly 0.
+const rarely prob = 3500<<4 | 3
+
 // rates says how far a cell moves towards the bit it has seen, in 1/65536: fast
 // at first, so that a small patch pays little for learning.
 var rates = [...]uint32{40960, 25206, 18204, 14246, 11703, 9930, 8623, 7620, 6826, 5640, 4681, 3855}
@@ -18,10 +21,16 @@ var rates = [...]uint32{40960, 25206, 18204, 14246, 11703, 9930, 8623, 7620, 682
 func (p prob) zero() uint32 { return max(uint32(p)>>4, 1) }
 
 // learn moves the cell towards a bit.
-func (p *prob) learn(bit int) {
+func (p *prob) learn(bit int) { p.adapt(bit, len(rates)-1) }
+
+// learnFast does so for cells that are to forget sooner.
+func (p *prob) learnFast(bit int) { p.adapt(bit, len(rates)-3) }
+
+// adapt moves the cell no slower than the last rate says.
+func (p *prob) adapt(bit, last int) {
 	v, n := uint32(*p)>>4, *p&15
 	rate := rates[n]
-	if int(n) < len(rates)-1 {
+	if int(n) < last {
 		n++
 	}
 	if bit == 0 {

@@ -212,7 +212,9 @@ func (s *stream) unit(c coder, p *plan) (uint32, int) {
 	bytes := u.predicted
 	if s.isDirty {
 		want := p.want(s.pos, u.size)
-		missed := c.bit(s.missedCell(u), toBit(want != u.predicted))
+		cell := s.missedCell(u)
+		missed := c.code(cell.zero(), toBit(want != u.predicted))
+		cell.learnFast(missed)
 		s.missHist = s.missHist<<1 | uint32(missed)
 		if missed == 1 {
 			bytes = s.miss(c, u, want)
