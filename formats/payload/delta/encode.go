@@ -14,8 +14,8 @@ import (
 
 // What Encode tries.
 var (
-	thresholds = []int{6, 8, 12} // of the matcher
-	shortest   = []int{8, 12}    // covers, in bytes
+	thresholds = []int{3, 5, 8} // of the matcher
+	shortest   = []int{8, 12}   // covers, in bytes
 )
 
 const (
