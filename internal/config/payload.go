@@ -25,6 +25,12 @@ const (
 	DeltaDetoolsCRLE       = "detools-crle"
 )
 
+// Bounds of the distance between restart points in bytes.
+const (
+	minRestart = 1 << 10
+	maxRestart = 1 << 22
+)
+
 // Codecs of whole images.
 const (
 	CompressOD1     = "od1"
@@ -40,6 +46,10 @@ type Delta struct {
 	// DeltaDetoolsHeatshrink keeps, 0: as many as their authors' decoders. With
 	// the latter it is a power of two, and Lookahead, also one, the longest copy.
 	Window, Lookahead uint64
+	// Restart is how many bytes of the image a decoder for DeltaOD1 makes at least
+	// between two points that it can go on from after a loss of power, 0: it begins
+	// again.
+	Restart uint64
 	// Where images are that the output folder does not have: listed by release,
 	// or a path with ReleasePlace in it.
 	Images    []BaseImage
@@ -67,8 +77,9 @@ type BaseImage struct {
 
 // Compress asks for compressed whole images.
 type Compress struct {
-	Codec  string
-	Window uint64 // bytes of output that the decoder keeps, 0: the codec's default
+	Codec   string
+	Window  uint64 // bytes of output that the decoder keeps, 0: the codec's default
+	Restart uint64 // as in Delta, for CompressOD1
 }
 
 // delta reads what patches are made: a version, a list of them, or a section.
@@ -84,8 +95,12 @@ func (d *decoder) delta(v value) *Delta {
 			"images":    d.baseImages(delta),
 			"window":    d.size(&delta.Window, 16, 1<<20),
 			"lookahead": d.size(&delta.Lookahead, 8, 1<<14),
+			"restart":   d.size(&delta.Restart, minRestart, maxRestart),
 		}, "from")
 		d.checkWindow(v.path, delta)
+		if delta.Restart > 0 && delta.Format != DeltaOD1 {
+			d.fail(v.path+".restart", "is not for %s, whose decoder begins again", delta.Format)
+		}
 	default:
 		d.oneOrMore(&delta.From)(v)
 	}
@@ -164,9 +179,12 @@ func (d *decoder) compress(v value) *Compress {
 		codec(v)
 		return c
 	}
-	d.object(v, fields{"codec": codec, "window": d.size(&c.Window, 256, 1<<20)}, "codec")
+	d.object(v, fields{"codec": codec, "window": d.size(&c.Window, 256, 1<<20), "restart": d.size(&c.Restart, minRestart, maxRestart)}, "codec")
 	if c.Codec == CompressOD1 && c.Window > 0 {
 		d.fail(v.path+".window", "is not for od1, whose decoder reads back what it has written")
+	}
+	if c.Codec != CompressOD1 && c.Restart > 0 {
+		d.fail(v.path+".restart", "is not for %s, whose decoder begins again", c.Codec)
 	}
 	return c
 }

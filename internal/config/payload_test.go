@@ -23,8 +23,10 @@ func TestParsePayload(t *testing.T) {
 		{"delta: {from: [last, 1.0.0], images: {1.0.0: old/b.hex, 1.1.0: old/c.hex}}", Component{
 			Delta: &Delta{From: []string{"last", "1.0.0"}, Format: DeltaOD1, Images: []BaseImage{{"1.0.0", "old/b.hex"}, {"1.1.0", "old/c.hex"}}}}},
 		{`delta: {from: last, images: "old/{version}/b.hex"}`, Component{Delta: &Delta{From: []string{"last"}, Format: DeltaOD1, ImagePath: "old/{version}/b.hex"}}},
+		{"delta: {from: last, restart: 32KiB}", Component{Delta: &Delta{From: []string{"last"}, Format: DeltaOD1, Restart: 32 << 10}}},
+		{"compress: {codec: od1, restart: 4096}", Component{Compress: &Compress{Codec: CompressOD1, Restart: 4096}}},
 		{"compress: od1", Component{Compress: &Compress{Codec: CompressOD1}}},
-		{"compress: {codec: zstd, window: 8KiB}", Component{Compress: &Compress{CompressZstd, 8 << 10}}},
+		{"compress: {codec: zstd, window: 8KiB}", Component{Compress: &Compress{Codec: CompressZstd, Window: 8 << 10}}},
 		{"ram: {base: 0x20000000, size: 64KiB}, decoder-ram: 12KiB", Component{RAM: &Bank{0x20000000, 64 << 10}, DecoderRAM: n(12 << 10)}},
 	} {
 		c, err := Parse("f", []byte(strings.Replace(payloads, "image: b.hex", "image: b.hex, "+tt.lines, 1)))
@@ -77,6 +79,9 @@ func TestRefusedPayload(t *testing.T) {
 		{"delta: {from: last, format: detools-hs, window: 300, lookahead: 16}", `components.b.delta.window: 300 is not a power of two from 16 to 32768`},
 		{"delta: {from: last, format: detools-hs, window: 64KiB, lookahead: 16}", `components.b.delta.window: 65536 is not a power of two from 16 to 32768`},
 		{"delta: {from: last, format: detools-hs, window: 16, lookahead: 16}", `components.b.delta.lookahead: 16 is not a power of two from 8 to half of the window`},
+		{"delta: {from: last, restart: 100}", `components.b.delta.restart: 100 is out of range 1024 to 4194304`},
+		{"delta: {from: last, format: hpatchlite, restart: 4KiB}", `components.b.delta.restart: is not for hpatchlite, whose decoder begins again`},
+		{"compress: {codec: deflate, restart: 4KiB}", `components.b.compress.restart: is not for deflate, whose decoder begins again`},
 		{"compress: gzip", `components.b.compress: unknown value "gzip"`},
 		{"compress: {window: 8KiB}", `components.b.compress: key "codec" is missing`},
 		{"compress: {codec: zstd, window: 8MiB}", `components.b.compress.window: 8MiB is out of range 256 to 1048576`},

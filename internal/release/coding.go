@@ -27,7 +27,7 @@ func codeWhole(ctx context.Context, c component, address uint32, image []byte) (
 	codec, coding := compress.Zstd, manifest.CodingZstd
 	switch c.Compress.Codec {
 	case config.CompressOD1:
-		return codeOD1(ctx, c, nil, address, image)
+		return codeOD1(ctx, c, nil, address, int(c.Compress.Restart), image)
 	case config.CompressDeflate:
 		codec, coding = compress.Deflate, manifest.CodingDeflate
 	}
@@ -47,8 +47,11 @@ func codecWindow(c compress.Codec, asked config.Compress) int {
 
 // codeOD1 makes a patch that knows Thumb code, or without a base a compressed
 // image. Address is where the image runs.
-func codeOD1(ctx context.Context, c component, b *base, address uint32, image []byte) (coded, error) {
-	p := delta.Params{OldBase: address, NewBase: address, RAMStart: c.chip.RAM.Base, RAMEnd: uint32(min(c.chip.RAM.End(), math.MaxUint32)), MapSize: mapSize(c.chip.DecoderRAM)}
+func codeOD1(ctx context.Context, c component, b *base, address uint32, restart int, image []byte) (coded, error) {
+	p := delta.Params{
+		OldBase: address, NewBase: address, RAMStart: c.chip.RAM.Base, RAMEnd: uint32(min(c.chip.RAM.End(), math.MaxUint32)),
+		MapSize: mapSize(c.chip.DecoderRAM), Restart: restart,
+	}
 	d := &manifest.Decoding{Coding: manifest.CodingOD1}
 	var old []byte
 	if b != nil {
@@ -121,7 +124,7 @@ func codePatch(ctx context.Context, c component, b base, address uint32, image [
 		d.Coding, d.RAM = manifest.CodingDetools, uint32(detools.DecoderRAM(o))
 		patch, err = detools.Encode(ctx, b.image, image, o)
 	default:
-		return codeOD1(ctx, c, &b, address, image)
+		return codeOD1(ctx, c, &b, address, int(c.Delta.Restart), image)
 	}
 	return coded{patch, d, uint32(window)}, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/otapack/otapack/bootloader"
 	"github.com/otapack/otapack/formats/bundle"
+	"github.com/otapack/otapack/formats/payload/delta"
 	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign/verdict"
@@ -65,6 +66,22 @@ func TestCompressedRelease(t *testing.T) {
 		radio := report.Components[slices.IndexFunc(report.Components, func(c ComponentReport) bool { return c.Name == "radio" })]
 		if !radio.Complete || !slices.Contains(radio.Checks, bootloader.Check{Step: bootloader.StepDecoder, Status: bootloader.Passed}) {
 			t.Errorf("%s, encrypted %t: %+v", tt.codec, tt.encrypted, radio)
+		}
+	}
+}
+
+// Restart points of od1 stand in the patch, which the manifest's digest covers.
+func TestRestart(t *testing.T) {
+	w := newWorkshop(t, plainRadio("")...)
+	_, data := evolve(t, w, "    delta: {from: last, restart: 2KiB}\n    compress: {codec: od1, restart: 1KiB}\n")
+	c := openBundle(t, data).Components[0]
+	for want, payload := range map[int]*io.SectionReader{1 << 10: c.Payload, 2 << 10: c.Variants[0].Payload} {
+		patch, err := io.ReadAll(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, err := delta.ReadHeader(patch); err != nil || h.Restart != want || h.NewBase != radioBase || h.RAMStart != 0x20000000 || h.RAMEnd != 0x20040000 {
+			t.Errorf("%+v, %v, want a restart point every %d bytes", h, err, want)
 		}
 	}
 }
