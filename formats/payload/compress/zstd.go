@@ -29,7 +29,7 @@ func decodeZstd(payload []byte, limit int) ([]byte, int, error) {
 	if h.HasFCS && h.FrameContentSize > uint64(limit) {
 		return nil, 0, fmt.Errorf("%d bytes: %w", h.FrameContentSize, ErrLimit)
 	}
-	if err := oneFrame(payload, h); err != nil {
+	if err := oneFrame(payload[h.HeaderSize:]); err != nil {
 		return nil, 0, err
 	}
 	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(h.WindowSize), zstd.WithDecoderMaxMemory(max(uint64(limit), h.WindowSize)+1), zstd.WithDecoderLowmem(true))
@@ -50,15 +50,16 @@ func decodeZstd(payload []byte, limit int) ([]byte, int, error) {
 }
 
 // zstdHeader reads the header of a frame and refuses what a small decoder does
-// not have: dictionaries, and windows that are the whole image.
+// not have: dictionaries, windows that are the whole image, and checksums, which
+// the signed digest of the image makes superfluous.
 func zstdHeader(payload []byte) (zstd.Header, error) {
 	var h zstd.Header
 	_, largest, _ := Zstd.Windows()
 	switch err := h.Decode(payload); {
 	case err != nil:
 		return h, fmt.Errorf("%w: %w", ErrFormat, err)
-	case h.Skippable || h.DictionaryID != 0 || h.SingleSegment:
-		return h, fmt.Errorf("skippable %t, dictionary %d, single segment %t: %w", h.Skippable, h.DictionaryID, h.SingleSegment, ErrFormat)
+	case h.Skippable || h.DictionaryID != 0 || h.SingleSegment || h.HasCheckSum:
+		return h, fmt.Errorf("skippable %t, dictionary %d, single segment %t, checksum %t: %w", h.Skippable, h.DictionaryID, h.SingleSegment, h.HasCheckSum, ErrFormat)
 	case h.WindowSize > uint64(largest):
 		return h, fmt.Errorf("%d bytes: %w", h.WindowSize, ErrWindow)
 	}
@@ -67,8 +68,7 @@ func zstdHeader(payload []byte) (zstd.Header, error) {
 
 // oneFrame walks the blocks of a frame (RFC 8878, section 3.1.1.2) to its end,
 // which has to be that of the payload.
-func oneFrame(payload []byte, h zstd.Header) error {
-	rest := payload[h.HeaderSize:]
+func oneFrame(rest []byte) error {
 	for last := false; !last; {
 		if len(rest) < 3 {
 			return ErrTruncated
@@ -82,12 +82,6 @@ func oneFrame(payload []byte, h zstd.Header) error {
 			return ErrTruncated
 		}
 		rest = rest[3+size:]
-	}
-	if h.HasCheckSum {
-		if len(rest) < 4 {
-			return ErrTruncated
-		}
-		rest = rest[4:]
 	}
 	if len(rest) > 0 {
 		return ErrTrailing
