@@ -38,7 +38,7 @@ static void combine(struct otapack_point *r, const otapack_number u, const otapa
 }
 
 /* is_x answers whether a, which is below p, is the affine x coordinate of the point. */
-static uint32_t is_x(const struct otapack_point *point, const otapack_number a)
+static uint32_t is_x(const struct otapack_signed *point, const otapack_number a)
 {
     otapack_number x;
 
@@ -47,16 +47,18 @@ static uint32_t is_x(const struct otapack_point *point, const otapack_number a)
     return otapack_equal(x, point->x, sizeof x);
 }
 
-uint32_t otapack_ecdsa_verify(const uint8_t key[64], const uint8_t digest[32], const uint8_t signature[64])
+void otapack_ecdsa_point(struct otapack_signed *point, const uint8_t key[64], const uint8_t digest[32], const uint8_t signature[64])
 {
+    static const struct otapack_signed none;
     struct otapack_point table[3], sum;
     otapack_number r, s, e, u, v;
 
+    *point = none;
     otapack_point_load(&table[0], generator_x, generator_y);
     otapack_load(r, signature);
     otapack_load(s, signature + 32);
     if (!otapack_point_load(&table[1], key, key + 32) || !is_scalar(r) || !is_scalar(s))
-        return OTAPACK_BAD;
+        return;
 
     otapack_load(e, digest); /* may be above n: going into Montgomery's form reduces it */
     otapack_enter(e, e, &otapack_n);
@@ -67,13 +69,34 @@ uint32_t otapack_ecdsa_verify(const uint8_t key[64], const uint8_t digest[32], c
     otapack_mul(v, r, s, &otapack_n); /* r is not in that form, and v is not either */
 
     combine(&sum, u, v, table);
-    if (otapack_is_zero(sum.z))
+    for (int i = 0; i < 8; i++) {
+        point->x[i] = sum.x[i];
+        point->z[i] = sum.z[i];
+    }
+}
+
+uint32_t otapack_ecdsa_signed(const struct otapack_signed *point, const uint8_t signature[64])
+{
+    otapack_number r, u;
+
+    otapack_load(r, signature);
+    if (otapack_is_zero(point->z) || !is_scalar(r))
         return OTAPACK_BAD;
     /* x, which is below p, was reduced modulo n: it was r, or r + n where that is below p. */
-    if (is_x(&sum, r) == OTAPACK_GOOD)
+    if (is_x(point, r) == OTAPACK_GOOD)
         return OTAPACK_GOOD;
     otapack_sub(u, r, r, &otapack_p);
     otapack_sub(u, u, otapack_n.m, &otapack_p);
-    otapack_add(s, r, otapack_n.m, &otapack_p);
-    return otapack_is_below(r, u) ? is_x(&sum, s) : OTAPACK_BAD;
+    if (!otapack_is_below(r, u))
+        return OTAPACK_BAD;
+    otapack_add(u, r, otapack_n.m, &otapack_p);
+    return is_x(point, u);
+}
+
+uint32_t otapack_ecdsa_verify(const uint8_t key[64], const uint8_t digest[32], const uint8_t signature[64])
+{
+    struct otapack_signed point;
+
+    otapack_ecdsa_point(&point, key, digest, signature);
+    return otapack_ecdsa_signed(&point, signature);
 }

@@ -62,15 +62,23 @@ func TestMain(m *testing.M) {
 
 // build compiles the driver with all sources, once.
 func build(name string, flags ...string) func() (string, error) {
+	return buildFrom(name, []string{"/host/primitives.c"}, flags...)
+}
+
+// buildFrom compiles a program of some files with all sources, once.
+func buildFrom(name string, program []string, flags ...string) func() (string, error) {
 	return sync.OnceValues(func() (string, error) {
 		files, err := filepath.Glob(source + "/*.c")
 		if err != nil {
 			return "", err
 		}
+		for _, file := range program {
+			files = append(files, source+file)
+		}
 		exe := filepath.Join(dir, name)
 		args := append([]string{
 			"-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror",
-			"-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-o", exe, source + "/host/primitives.c",
+			"-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-o", exe,
 		}, append(flags, files...)...)
 		if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
 			return "", fmt.Errorf("%w\n%s", err, out)

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The envelope and the manifest of docs/manifest.cddl, templates T1, T2b and T3.
+ * Of what an envelope says nothing is copied: results point into it, and it must
+ * not change while they are used. Template T4, payloads that are decoded, is
+ * refused as a manifest of no template.
+ */
+#ifndef OTAPACK_SUIT_H
+#define OTAPACK_SUIT_H
+
+#include <stdint.h>
+
+#include "cbor.h"
+#include "decide.h"
+
+enum { OTAPACK_MAX_BLOCKS = 3 };
+
+/* A byte string of the envelope: with its head, which its digest covers, and its content. */
+struct otapack_element {
+    struct otapack_string encoded; /* at is NULL where there is none */
+    struct otapack_string content;
+};
+
+/* A signature block. */
+struct otapack_block {
+    const uint8_t *signature;  /* r and s; NULL for an algorithm other than ESP256 */
+    struct otapack_string kid; /* not signed: says which key to try first; size 0 for none */
+};
+
+struct otapack_envelope {
+    const uint8_t *digest; /* of the manifest, 32 bytes, which the signatures cover */
+    struct otapack_block blocks[OTAPACK_MAX_BLOCKS];
+    uint32_t count; /* of blocks */
+    uint32_t known; /* 1 if the algorithm of one of them is of the profile, ESP384 included */
+    struct otapack_element manifest;
+    struct otapack_element install;     /* severed */
+    struct otapack_element text;        /* for people */
+    struct otapack_string name;         /* of the integrated payload */
+    struct otapack_element payload;     /* integrated */
+};
+
+struct otapack_manifest {
+    uint32_t sequence;
+    const uint8_t *vendor, *class_id; /* 16 bytes */
+    const uint8_t *digest;            /* of the image, 32 bytes */
+    uint32_t size;                    /* of the image in bytes; not 0 */
+    uint32_t has_slot, slot;
+    uint32_t severed; /* 1: there is no install sequence, and what follows is not set */
+    struct otapack_string uri;
+    uint32_t encrypted;             /* 1 for T3; else what follows is not set */
+    const uint8_t *received;        /* digest of the ciphertext, which is as long as the image */
+    const uint8_t *iv;              /* 16 bytes: the first counter block */
+    uint32_t recipients;            /* their number */
+    struct otapack_cbor recipient;  /* reads the first of them */
+};
+
+/* Who can read the content key. */
+struct otapack_recipient {
+    struct otapack_string kid; /* as of a block */
+    const uint8_t *x, *y;      /* ephemeral key, 32 bytes each; NULL for A128KW */
+    const uint8_t *wrapped;    /* 24 bytes */
+};
+
+/* otapack_read_envelope reads the structure of an envelope and of its signature blocks. */
+uint32_t otapack_read_envelope(struct otapack_envelope *e, const uint8_t *data, uint32_t size);
+
+/*
+ * otapack_read_manifest reads the manifest of an envelope, in which it must be
+ * one of the templates byte for byte, and compares the digests of severed
+ * elements, and the name and the size of an integrated payload.
+ */
+uint32_t otapack_read_manifest(struct otapack_manifest *m, const struct otapack_envelope *e);
+
+/* otapack_read_recipient reads the next recipient from a copy of the manifest's reader. */
+void otapack_read_recipient(struct otapack_cbor *r, struct otapack_recipient *to);
+
+/* otapack_element_is compares the digest of an element, head included. */
+uint32_t otapack_element_is(const struct otapack_element *e, const uint8_t digest[32]);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "verify.h"
+
+#include "equal.h"
+#include "field.h"
+
+/* good is a verdict for what is compared in a word. */
+static uint32_t good(uint32_t condition) { return condition ? OTAPACK_GOOD : OTAPACK_BAD; }
+
+static uint32_t check_envelope(void *ctx)
+{
+    struct otapack_verifier *v = ctx;
+
+    return otapack_read_envelope(&v->envelope, v->data, v->size);
+}
+
+/* check_signature compares the digest of the manifest and counts the keys whose points are those of signatures. */
+static uint32_t check_signature(void *ctx)
+{
+    const struct otapack_verifier *v = ctx;
+    const struct otapack_device *d = v->device;
+    uint32_t signers = 0, count = 0;
+
+    if (otapack_element_is(&v->envelope.manifest, v->envelope.digest) != OTAPACK_GOOD)
+        return OTAPACK_BAD;
+    for (uint32_t i = 0; i < v->envelope.count; i++) {
+        uint32_t key = v->made[i].key;
+
+        if (!v->envelope.blocks[i].signature || key >= d->key_count || d->keys[key].revoked || signers >> key & 1 ||
+            otapack_ecdsa_signed(&v->made[i].point, v->envelope.blocks[i].signature) != OTAPACK_GOOD)
+            continue;
+        signers |= 1u << key;
+        count++;
+    }
+    return good(d->threshold != 0 && count >= d->threshold);
+}
+
+static uint32_t check_manifest(void *ctx)
+{
+    struct otapack_verifier *v = ctx;
+
+    return otapack_read_manifest(&v->manifest, &v->envelope);
+}
+
+static uint32_t check_vendor(void *ctx)
+{
+    const struct otapack_verifier *v = ctx;
+
+    return otapack_equal(v->manifest.vendor, v->device->vendor, 16);
+}
+
+static uint32_t check_class(void *ctx)
+{
+    const struct otapack_verifier *v = ctx;
+
+    return otapack_equal(v->manifest.class_id, v->device->class_id, 16);
+}
+
+static uint32_t check_slot(void *ctx)
+{
+    const struct otapack_verifier *v = ctx;
+
+    return good(!v->manifest.has_slot || (v->device->has_slot && v->manifest.slot == v->device->slot));
+}
+
+static uint32_t check_sequence(void *ctx)
+{
+    const struct otapack_verifier *v = ctx;
+
+    return good(v->manifest.sequence >= v->device->min_sequence);
+}
+
+static uint32_t check_size(void *ctx)
+{
+    const struct otapack_verifier *v = ctx;
+
+    return good(v->manifest.size <= v->device->bank_size && !v->manifest.severed && v->payload_size == v->manifest.size);
+}
+
+static uint32_t check_ciphertext(void *ctx)
+{
+    const struct otapack_verifier *v = ctx;
+
+    if (!v->manifest.encrypted)
+        return OTAPACK_GOOD;
+    if (v->left != 0)
+        return OTAPACK_BAD;
+    return otapack_equal(v->received_digest, v->manifest.received, 32);
+}
+
+static uint32_t check_unwrap(void *ctx)
+{
+    const struct otapack_verifier *v = ctx;
+
+    return v->manifest.encrypted ? v->unwrapped : OTAPACK_GOOD;
+}
+
+static uint32_t last_word(const uint8_t iv[16]) { return (uint32_t)iv[12] << 24 | (uint32_t)iv[13] << 16 | (uint32_t)iv[14] << 8 | iv[15]; }
+
+/* check_image also refuses an IV whose last 32 bits would wrap: what lies behind is another's key stream. */
+static uint32_t check_image(void *ctx)
+{
+    const struct otapack_verifier *v = ctx;
+
+    if (v->left != 0)
+        return OTAPACK_BAD;
+    if (v->manifest.encrypted && (v->manifest.size - 1) / 16 > UINT32_MAX - last_word(v->manifest.iv))
+        return OTAPACK_BAD;
+    return otapack_equal(v->image_digest, v->manifest.digest, 32);
+}
+
+otapack_check *const otapack_checks[OTAPACK_CHECKS] = {
+    check_envelope, check_signature, check_manifest,   check_vendor, check_class, check_slot,
+    check_sequence, check_size,      check_ciphertext, check_unwrap, check_image,
+};
+
+/* is_hinted answers whether a key identifier names a key: it is the beginning of the key's own. */
+static uint32_t is_hinted(const struct otapack_string *kid, const uint8_t *id)
+{
+    return kid->size != 0 && otapack_equal(kid->at, id, kid->size) == OTAPACK_GOOD;
+}
+
+/* find_key tries a block with the keys that did not sign another one, those first that it names. digest is of what they sign. */
+static uint32_t find_key(struct otapack_verifier *v, uint32_t block, uint32_t signers, const uint8_t digest[32])
+{
+    const struct otapack_block *b = &v->envelope.blocks[block];
+    const struct otapack_device *d = v->device;
+
+    for (uint32_t hinted = 2; hinted-- != 0;)
+        for (uint32_t key = 0; key < d->key_count && key < OTAPACK_MAX_KEYS; key++) {
+            if (signers >> key & 1 || d->keys[key].revoked || is_hinted(&b->kid, d->keys[key].id) != hinted)
+                continue;
+            otapack_ecdsa_point(&v->made[block].point, d->keys[key].point, digest, b->signature);
+            if (otapack_ecdsa_signed(&v->made[block].point, b->signature) == OTAPACK_GOOD)
+                return key;
+        }
+    return OTAPACK_MAX_KEYS;
+}
+
+/* find_signers computes the points that signatures lead to, until enough keys have signed. */
+static void find_signers(struct otapack_verifier *v)
+{
+    /* What is signed (RFC 9052, section 4.4): ["Signature1", {1: -9}, h'', << [-16, digest] >>] */
+    static const char signed_head[] = "\x84\x6aSignature1\x43\xa1\x01\x28\x40\x58\x24\x82\x2f\x58\x20";
+    struct otapack_sha256 s;
+    uint8_t digest[32];
+    uint32_t signers = 0, count = 0;
+
+    otapack_sha256_init(&s);
+    otapack_sha256_update(&s, signed_head, sizeof signed_head - 1);
+    otapack_sha256_update(&s, v->envelope.digest, 32);
+    otapack_sha256_final(&s, digest);
+    for (uint32_t i = 0; i < v->envelope.count && count < v->device->threshold; i++) {
+        if (!v->envelope.blocks[i].signature)
+            continue;
+        v->made[i].key = find_key(v, i, signers, digest);
+        if (v->made[i].key == OTAPACK_MAX_KEYS)
+            continue;
+        signers |= 1u << v->made[i].key;
+        count++;
+    }
+}
+
+/* unwrap_one tries a recipient with the key that the device has for its algorithm, if any. */
+static uint32_t unwrap_one(const struct otapack_device *d, const struct otapack_recipient *r, uint8_t key[16])
+{
+    if (r->x && d->agree)
+        return otapack_unwrap_agreed(d->agree, d->device_key, r->x, r->y, r->wrapped, key);
+    if (!r->x && d->kek)
+        return otapack_unwrap(d->kek, r->wrapped, key);
+    return OTAPACK_BAD;
+}
+
+static uint32_t is_same(const struct otapack_string *a, const struct otapack_string *b)
+{
+    return a->size == b->size && (a->size == 0 || otapack_equal(a->at, b->at, a->size) == OTAPACK_GOOD);
+}
+
+/* are_points answers whether all ephemeral keys are points of the curve, also those for others. */
+static uint32_t are_points(const struct otapack_manifest *m)
+{
+    struct otapack_cbor r = m->recipient;
+    struct otapack_recipient to;
+    struct otapack_point point;
+
+    for (uint32_t i = 0; i < m->recipients; i++) {
+        otapack_read_recipient(&r, &to);
+        if (to.x && !otapack_point_load(&point, to.x, to.y))
+            return 0;
+    }
+    return 1;
+}
+
+/* unwrap tries the recipients, those first that name the device's key. */
+static uint32_t unwrap(const struct otapack_verifier *v, uint8_t key[16])
+{
+    const struct otapack_manifest *m = &v->manifest;
+    struct otapack_recipient to;
+
+    if (!are_points(m))
+        return OTAPACK_BAD;
+    for (uint32_t hinted = 2; hinted-- != 0;) {
+        struct otapack_cbor r = m->recipient;
+
+        for (uint32_t i = 0; i < m->recipients; i++) {
+            otapack_read_recipient(&r, &to);
+            if (is_same(&to.kid, &v->device->key_id) == hinted && unwrap_one(v->device, &to, key) == OTAPACK_GOOD)
+                return OTAPACK_GOOD;
+        }
+    }
+    return OTAPACK_BAD;
+}
+
+static void open_payload(struct otapack_verifier *v)
+{
+    uint8_t key[16];
+
+    v->left = v->payload_size;
+    v->open = 1;
+    otapack_sha256_init(&v->image);
+    if (!v->manifest.encrypted)
+        return;
+    otapack_sha256_init(&v->received);
+    v->unwrapped = unwrap(v, key);
+    if (v->unwrapped == OTAPACK_GOOD)
+        otapack_ctr_init(&v->ctr, key, v->manifest.iv);
+    otapack_wipe(key, sizeof key);
+}
+
+uint32_t otapack_begin(struct otapack_verifier *v, const struct otapack_device *device, const uint8_t *envelope,
+                       uint32_t size, uint32_t payload_size)
+{
+    otapack_wipe(v, sizeof *v);
+    v->device = device;
+    v->data = envelope;
+    v->size = size;
+    v->payload_size = payload_size;
+    v->left = UINT32_MAX; /* until it is open: nothing has come */
+    v->unwrapped = OTAPACK_BAD;
+    for (uint32_t i = 0; i < OTAPACK_MAX_BLOCKS; i++)
+        v->made[i].key = OTAPACK_MAX_KEYS;
+    for (uint32_t step = OTAPACK_ENVELOPE; step <= OTAPACK_SIZE; step++) {
+        if (step == OTAPACK_SIGNATURE)
+            find_signers(v);
+        if (otapack_checks[step](v) != OTAPACK_GOOD)
+            return OTAPACK_BAD;
+    }
+    open_payload(v);
+    return OTAPACK_GOOD;
+}
+
+void otapack_payload(struct otapack_verifier *v, uint8_t *block, size_t n)
+{
+    if (!v->open || n > v->left) { /* more than was signed */
+        v->open = 0;
+        v->left = UINT32_MAX;
+        return;
+    }
+    v->left -= (uint32_t)n;
+    if (v->manifest.encrypted) {
+        otapack_sha256_update(&v->received, block, n);
+        if (v->unwrapped == OTAPACK_GOOD)
+            otapack_ctr_xor(&v->ctr, block, n);
+        else
+            otapack_wipe(block, n);
+    }
+    otapack_sha256_update(&v->image, block, n);
+    if (v->left != 0)
+        return;
+    v->open = 0;
+    otapack_sha256_final(&v->image, v->image_digest);
+    if (v->manifest.encrypted)
+        otapack_sha256_final(&v->received, v->received_digest);
+}
+
+void otapack_forget(struct otapack_verifier *v) { otapack_wipe(v, sizeof *v); }

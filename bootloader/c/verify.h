@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whether a device runs an image: the checks of the profile in its order, over an
+ * envelope in memory and a payload that comes in blocks.
+ *
+ *     static const struct otapack_decision decision = {
+ *         otapack_checks, OTAPACK_CHECKS, OTAPACK_SUMS(OTAPACK_CHECKS), boot, refuse, panic};
+ *
+ *     if (otapack_begin(&v, &device, envelope, size, payload_size) == OTAPACK_GOOD)
+ *         while (... a block of the payload ...) {
+ *             otapack_payload(&v, block, n); // decrypts it where it lies
+ *             ... and now it may be written to the bank
+ *         }
+ *     otapack_decide(&decision, &v); // calls boot or refuse
+ *     otapack_forget(&v);
+ */
+#ifndef OTAPACK_VERIFY_H
+#define OTAPACK_VERIFY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "aes.h"
+#include "decide.h"
+#include "ecdsa.h"
+#include "recipient.h"
+#include "sha256.h"
+#include "suit.h"
+
+/*
+ * The checks. refuse of a decision is called with the number of the first that
+ * fails. Names are those of the reference verifier, whose steps for payloads that
+ * are decoded, decoder and base, come between size and ciphertext.
+ */
+enum otapack_step {
+    OTAPACK_ENVELOPE,
+    OTAPACK_SIGNATURE,
+    OTAPACK_MANIFEST,
+    OTAPACK_VENDOR,
+    OTAPACK_CLASS,
+    OTAPACK_SLOT,
+    OTAPACK_SEQUENCE,
+    OTAPACK_SIZE,
+    OTAPACK_CIPHERTEXT,
+    OTAPACK_UNWRAP,
+    OTAPACK_IMAGE,
+    OTAPACK_CHECKS /* their number */
+};
+
+enum { OTAPACK_MAX_KEYS = 8 };
+
+/* A key that may sign manifests. */
+struct otapack_key {
+    uint8_t point[64]; /* x and y on P-256, big endian */
+    uint8_t id[16];    /* first bytes of SHA-256 over its SubjectPublicKeyInfo */
+    uint8_t revoked;   /* 0: it counts */
+};
+
+/* What a device knows. */
+struct otapack_device {
+    uint8_t vendor[16], class_id[16]; /* UUIDs */
+    uint32_t min_sequence;            /* rollback floor; an equal sequence number passes */
+    uint32_t has_slot, slot;          /* that would be written, where images are linked for slots */
+    uint32_t bank_size;               /* bytes */
+    const struct otapack_key *keys;
+    uint32_t key_count; /* up to OTAPACK_MAX_KEYS */
+    uint32_t threshold; /* how many of the keys must have signed; not 0 */
+
+    /* One of them or neither: the agreement with the device's private key, and a shared key. */
+    otapack_agreement *agree;
+    const void *device_key; /* first argument of the agreement */
+    const uint8_t *kek;     /* 16 bytes */
+
+    struct otapack_string key_id; /* of the one that is there: compared with key identifiers of recipients */
+};
+
+/* A verification in progress. Members are of no use to callers. */
+struct otapack_verifier {
+    const struct otapack_device *device;
+    const uint8_t *data;
+    uint32_t size, payload_size;
+
+    struct otapack_envelope envelope;
+    struct otapack_manifest manifest;
+
+    /* What the costly checks compare. */
+    struct {
+        struct otapack_signed point;
+        uint32_t key; /* index of the one that made it */
+    } made[OTAPACK_MAX_BLOCKS];
+    uint32_t unwrapped; /* verdict; the digest of the image is what vouches for the content key */
+    uint32_t left;      /* bytes of the payload to come */
+    uint32_t open;      /* 1 while blocks are taken */
+    struct otapack_ctr ctr;
+    struct otapack_sha256 received, image;
+    uint8_t received_digest[32], image_digest[32];
+};
+
+/*
+ * otapack_begin makes the checks that do not need the payload, up to size, and
+ * unwraps the content key. It answers OTAPACK_GOOD if the payload is worth
+ * receiving. Device and envelope must not change until the decision. A content
+ * key that does not unwrap is found in its place, after the ciphertext; until
+ * then blocks come out as zeros.
+ */
+uint32_t otapack_begin(struct otapack_verifier *v, const struct otapack_device *device, const uint8_t *envelope,
+                       uint32_t size, uint32_t payload_size);
+
+/* otapack_payload takes the next n bytes of the payload, and decrypts them in place where they are encrypted. */
+void otapack_payload(struct otapack_verifier *v, uint8_t *block, size_t n);
+
+/* otapack_checks is for a decision over a verifier, which is to be its ctx. */
+extern otapack_check *const otapack_checks[OTAPACK_CHECKS];
+
+/* otapack_forget wipes keys. */
+void otapack_forget(struct otapack_verifier *v);
+
+#endif

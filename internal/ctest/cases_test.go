@@ -1,0 +1,189 @@
+package ctest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdh"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/internal/vectors"
+	"github.com/otapack/otapack/manifest"
+	"github.com/otapack/otapack/sign"
+	"github.com/otapack/otapack/testvectors/verdicts"
+)
+
+// asked is a case of bootloader/c/cases and the line that has to answer it.
+type asked struct {
+	id      string
+	fields  []byte
+	want    string
+	decoded bool // a payload of template T4, which the C refuses as no manifest
+}
+
+// suitCases are the published verdicts for our SUIT profile, of both chips.
+var suitCases = sync.OnceValues(func() ([]asked, error) {
+	var all []asked
+	for _, name := range []string{"suit-nrf52840", "suit-stm32l4"} {
+		family, err := verdicts.Load(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range family.Cases {
+			a, err := suitCase(family, c)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", c.ID, err)
+			}
+			all = append(all, a)
+		}
+	}
+	return all, nil
+})
+
+// suitCase asks Go again: the published verdict is not taken on trust.
+func suitCase(family *verdicts.Family, c verdicts.Case) (asked, error) {
+	inputs, err := vectors.Inputs(family, c)
+	if err != nil {
+		return asked{}, err
+	}
+	device := family.Devices[c.Device]
+	judged, err := vectors.Reference(context.Background(), device, inputs)
+	if err != nil {
+		return asked{}, err
+	}
+	if judged.Verdict != c.Verdict || judged.Step != c.Step {
+		return asked{}, fmt.Errorf("Go says %s %s, published is %s %s", judged.Verdict, judged.Step, c.Verdict, c.Step)
+	}
+	a := asked{id: c.ID, want: strings.TrimSpace(judged.Verdict + " " + judged.Step)}
+	if e, err := manifest.Parse(inputs["envelope"]); err == nil && judged.Step != "signature" {
+		if m, err := e.Unverified(); err == nil && m.Decoded() {
+			a.decoded, a.want = true, "refuse manifest"
+		}
+	}
+	a.fields, err = suitFields(*device.SUIT, inputs["envelope"], inputs["payload"])
+	return a, err
+}
+
+// suitFields writes what bootloader/c/cases/cases.h says about S.
+func suitFields(d verdicts.SUIT, envelope, payload []byte) ([]byte, error) {
+	var hasSlot, slot uint32
+	if d.Slot != nil {
+		hasSlot, slot = 1, *d.Slot
+	}
+	b := slices.Concat([]byte("S"), d.VendorID, d.ClassID)
+	for _, n := range []uint32{d.MinSequence, hasSlot, slot, d.BankSize, d.Threshold, uint32(len(d.Keys))} {
+		b = binary.LittleEndian.AppendUint32(b, n)
+	}
+	for _, k := range d.Keys {
+		id, err := keyID(k.Point)
+		if err != nil {
+			return nil, err
+		}
+		b = slices.Concat(b, k.Point, id[:16], []byte{0})
+		if k.Revoked {
+			b[len(b)-1] = 1
+		}
+	}
+	key, name := []byte(d.KEK), []byte(d.KEKID)
+	if len(d.DeviceKey) > 0 {
+		private, err := ecdh.P256().NewPrivateKey(d.DeviceKey)
+		if err != nil {
+			return nil, err
+		}
+		to, err := encrypt.NewRecipient(private.PublicKey())
+		if err != nil {
+			return nil, err
+		}
+		key, name = d.DeviceKey, to.KeyID
+	}
+	for _, field := range [][]byte{key, name} {
+		b = append(append(b, byte(len(field))), field...)
+	}
+	for _, input := range [][]byte{envelope, payload} {
+		b = append(binary.LittleEndian.AppendUint32(b, uint32(len(input))), input...)
+	}
+	return b, nil
+}
+
+// spkiHead stands before a point in a SubjectPublicKeyInfo on P-256 (RFC 5480).
+const spkiHead = "3059301306072a8648ce3d020106082a8648ce3d03010703420004"
+
+func keyID(point []byte) (sign.KeyID, error) {
+	var head []byte
+	if _, err := fmt.Sscanf(spkiHead, "%x", &head); err != nil {
+		return sign.KeyID{}, err
+	}
+	return sha256.Sum256(slices.Concat(head, point)), nil
+}
+
+// askCases runs a program over cases and returns its lines.
+func askCases(t *testing.T, exe string, cases []asked) []string {
+	t.Helper()
+	var in bytes.Buffer
+	for _, c := range cases {
+		in.Write(c.fields)
+	}
+	cmd := exec.Command(exe)
+	cmd.Stdin = &in
+	var errors bytes.Buffer
+	cmd.Stderr = &errors
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, errors.Bytes())
+	}
+	var lines []string
+	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
+		lines = append(lines, s.Text())
+	}
+	return lines
+}
+
+// differences compares answers and says which differ.
+func differences(cases []asked, lines []string) []string {
+	var all []string
+	for i, c := range cases {
+		got := "nothing"
+		if i < len(lines) {
+			got = lines[i]
+		}
+		if got != c.want {
+			all = append(all, fmt.Sprintf("%s: %s, want %s", c.id, got, c.want))
+		}
+	}
+	return all
+}
+
+func TestVerdicts(t *testing.T) {
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip("no gcc")
+	}
+	cases, err := suitCases()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := casesBuild()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range differences(cases, askCases(t, exe, cases)) {
+		t.Error(d)
+	}
+	decoded := 0
+	for _, c := range cases {
+		if c.decoded {
+			decoded++
+		}
+	}
+	t.Logf("%d cases, %d of them T4", len(cases), decoded)
+}
+
+// casesBuild answers cases.
+var casesBuild = buildFrom("cases", []string{"/cases/host.c", "/cases/cases.c"})
