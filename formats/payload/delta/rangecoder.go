@@ -1,6 +1,9 @@
 package delta
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // A prob is a cell of the model: in the upper twelve bits the probability of a
 // 0 bit in 1/4096, in the lower four how often the cell was used, up to the
@@ -154,7 +157,7 @@ func (r *reader) next() {
 	b, err := r.src.ReadByte()
 	if err != nil && r.err == nil {
 		r.err = err
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			r.err = ErrTruncated
 		}
 	}

@@ -15,8 +15,6 @@ import (
 // halfword begins with 0x1e in its upper five bits, the second with 0x1f or 0x17, so
 // whether a halfword belongs to a pair shows from its neighbours alone.
 
-const fieldMask = 1<<22 - 1 // of the distance in a pair
-
 func isBranch(w uint32) bool {
 	return w&0xf800 == 0xf000 && isTail(w>>16)
 }
