@@ -14,13 +14,22 @@ import (
 
 // What Encode tries.
 var (
-	thresholds = []int{3, 5, 8} // of the matcher
-	shortest   = []int{8, 12}   // covers, in bytes
+	thresholds = []int{3, 6, 12} // of the matcher
+
+	// offers are in 1/16 bit. Fresh is in thousandths of what freshPrices says.
+	offers = []match.Prices{
+		{Cover: 400, Fresh: 800, Differ: 110, Again: 50, Same: []int{10, 6, 1}},
+		{Cover: 400, Fresh: 900, Differ: 110, Again: 50, Same: []int{10, 6, 1}},
+		{Cover: 360, Fresh: 900, Differ: 110, Again: 50, Same: []int{10, 6, 1}},
+		{Cover: 400, Fresh: 900, Differ: 120, Again: 50, Same: []int{10, 6, 2}},
+		{Cover: 360, Fresh: 800, Differ: 120, Again: 50, Same: []int{10, 6, 2}},
+	}
 )
 
 const (
-	rounds      = 3 // of matching against the relocated old image
-	passes      = 3 // of choosing tokens
+	rounds      = 3  // of matching against the relocated old image
+	passes      = 3  // of choosing tokens
+	shortest    = 12 // bytes of a cover that is kept without asking its price
 	minMapCover = 24
 )
 
@@ -60,12 +69,6 @@ type encoder struct {
 	old, image []byte
 }
 
-// A trial is one way to cover the new image.
-type trial struct {
-	covers   []cover
-	shortest int
-}
-
 // best codes all trials and returns the smallest stream, of equal ones the
 // first.
 func (e *encoder) best(ctx context.Context) ([]byte, error) {
@@ -83,38 +86,80 @@ func (e *encoder) best(ctx context.Context) ([]byte, error) {
 	return slices.MinFunc(streams, func(a, b []byte) int { return len(a) - len(b) }), nil
 }
 
-// trials matches the images, first as they are and then with the old one
-// relocated as the covers so far suggest.
-func (e *encoder) trials(ctx context.Context) ([]trial, error) {
+// trials returns ways to cover the new image. It matches the images at several
+// thresholds, first as they are and then with the old one relocated as the
+// covers so far suggest. From all that is found it chooses by prices.
+func (e *encoder) trials(ctx context.Context) ([][]cover, error) {
 	if len(e.old) == 0 {
-		return []trial{{}}, nil
+		return [][]cover{nil}, nil
 	}
 	plain := match.NewIndex(e.old)
-	found := make([][]trial, len(thresholds))
-	parallel(ctx, len(thresholds), func(i int) {
-		covers := plain.Covers(e.image, thresholds[i])
-		for round := 0; ; round++ {
-			for _, n := range shortest {
-				found[i] = append(found[i], trial{covers, n})
+	found := make([][]cover, len(thresholds))
+	var fresh []int
+	parallel(ctx, len(thresholds)+1, func(i int) {
+		if i == len(thresholds) {
+			fresh = e.freshPrices()
+			return
+		}
+		found[i] = plain.Covers(e.image, thresholds[i])
+		for range rounds {
+			if ctx.Err() == nil {
+				found[i] = match.NewIndex(e.relocated(found[i])).Covers(e.image, thresholds[i])
 			}
-			if round == rounds || ctx.Err() != nil {
-				return
-			}
-			addresses := newAddressMap(e.mapOf(covers))
-			relocated := e.relocate(e.old, addresses, e.newRAMMap(e.old, e.image, covers))
-			covers = match.NewIndex(relocated).Covers(e.image, thresholds[i])
 		}
 	})
-	return distinct(slices.Concat(found...)), ctx.Err()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	// A poor relocation is good enough to choose the covers of a better one.
+	all := slices.Concat(found...)
+	relocated := e.relocated(match.Choose(e.relocated(found[1]), e.image, all, scaled(offers[0], fresh)))
+	trials := make([][]cover, len(offers), len(offers)+len(found))
+	parallel(ctx, len(trials), func(i int) {
+		trials[i] = match.Choose(relocated, e.image, all, scaled(offers[i], fresh))
+	})
+	for _, covers := range found {
+		trials = append(trials, slices.DeleteFunc(covers, func(c cover) bool { return c.Length < shortest }))
+	}
+	return distinct(trials), ctx.Err()
 }
 
-// distinct leaves out trials like earlier ones: images that are alike are
-// covered alike at every threshold.
-func distinct(trials []trial) []trial {
-	var d []trial
+// relocated returns the old image as covers suggest.
+func (e *encoder) relocated(covers []cover) []byte {
+	return e.relocate(e.old, newAddressMap(e.mapOf(covers)), e.newRAMMap(e.old, e.image, covers))
+}
+
+// freshPrices returns what each byte of the new image costs when no cover has
+// it, as a literal or in a repeat.
+func (e *encoder) freshPrices() []int {
+	at := make([]int, len(e.image))
+	p := defaultPrices()
+	for _, t := range newFinder(e.image).parseGap(0, len(e.image), p) {
+		price := p.isLiteral + p.literal[t.at&1][e.image[t.at]]
+		if t.place == afterRepeat {
+			price = p.isRepeat + p.newDistance + p.distance[size(t.from-1)] + p.length[size(t.length-2)]
+		}
+		for i := range t.length {
+			at[t.at+i] = int(16 * price / float64(t.length))
+		}
+	}
+	return at
+}
+
+// scaled returns prices with those of fresh bytes filled in.
+func scaled(p match.Prices, fresh []int) match.Prices {
+	p.At = make([]int, len(fresh))
+	for i, price := range fresh {
+		p.At[i] = price * p.Fresh / 1000
+	}
+	return p
+}
+
+// distinct leaves out ways like earlier ones.
+func distinct(trials [][]cover) [][]cover {
+	var d [][]cover
 	for _, t := range trials {
-		t.covers = slices.DeleteFunc(slices.Clone(t.covers), func(c cover) bool { return c.Length < t.shortest })
-		if !slices.ContainsFunc(d, func(o trial) bool { return slices.Equal(o.covers, t.covers) }) {
+		if !slices.ContainsFunc(d, func(o []cover) bool { return slices.Equal(o, t) }) {
 			d = append(d, t)
 		}
 	}
@@ -157,10 +202,10 @@ func (e *encoder) mapOf(covers []cover) []cover {
 	return long
 }
 
-// encode codes one trial.
-func (e *encoder) encode(t trial) []byte {
-	inMap := e.mapOf(t.covers)
-	p := &plan{image: e.image, tokens: e.tokens(t.covers, inMap)}
+// encode codes one way to cover the new image.
+func (e *encoder) encode(covers []cover) []byte {
+	inMap := e.mapOf(covers)
+	p := &plan{image: e.image, tokens: e.tokens(covers, inMap)}
 	s := newStream(e.Header, &window{size: len(e.old), page: e.old}, func(at int) byte { return e.image[at] })
 	w := newWriter()
 	s.codeMap(w, inMap)

@@ -90,6 +90,7 @@ const (
 	chainDepth = 256 // occurrences tried
 	minRepeat  = 3
 	lengthStep = 300 // lengths tried below the longest
+	longRepeat = 500 // bytes of a repeat that is not searched for better ones inside
 )
 
 func newFinder(image []byte) *finder {
@@ -122,6 +123,9 @@ func (f *finder) matches(at, end int, found func(length, distance int)) {
 			best = n
 		}
 		candidate = f.next[candidate]
+		if best >= longRepeat {
+			break
+		}
 	}
 }
 
@@ -147,7 +151,10 @@ func (f *finder) parseGap(from, to int, p *prices) []token {
 			cost[i+t.length], by[i+t.length] = c, t
 		}
 	}
-	for at := from; at < to; at++ {
+	for at, long := from, 0; at < to; at++ {
+		if at < long {
+			continue
+		}
 		try(token{afterLiteral, at, 1, 0}, p.isLiteral+p.literal[at&1][f.image[at]])
 		shortest := minRepeat
 		f.matches(at, to, func(length, distance int) {
@@ -156,6 +163,9 @@ func (f *finder) parseGap(from, to int, p *prices) []token {
 				try(token{afterRepeat, at, n, distance}, price+p.length[size(n-2)])
 			}
 			shortest = length + 1
+			if length >= longRepeat {
+				long = at + length
+			}
 		})
 		// One literal amid a repeat leaves the distance as it is.
 		if i := at - from; i > 1 && by[i].place == afterLiteral && by[i-1].place == afterRepeat {

@@ -10,6 +10,7 @@ type Prices struct {
 	Cover  int   // the head of a cover
 	Fresh  int   // a byte outside of covers
 	Differ int   // a byte in a cover that differs
+	At     []int // what to take in place of Fresh, by offset in the new image; nil for the same everywhere
 	Again  int   // a byte in a cover that differs by as much as that four bytes before: a moved address
 	Same   []int // the first byte of a run in a cover that does not differ, the second, and so on; the last one goes for all further
 }
@@ -66,7 +67,11 @@ func Choose(old, image []byte, candidates []Cover, p Prices) []Cover {
 		if cheapest.cost < fresh.cost {
 			fresh = way{last: &stretch{start: i, before: cheapest.last}, cost: cheapest.cost}
 		}
-		fresh.cost += p.Fresh
+		if p.At == nil {
+			fresh.cost += p.Fresh
+		} else {
+			fresh.cost += p.At[i]
+		}
 	}
 	for _, w := range open {
 		if w.cost < fresh.cost {
