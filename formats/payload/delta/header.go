@@ -158,7 +158,7 @@ type fields struct {
 
 func (f *fields) number() int {
 	v, n := binary.Uvarint(f.rest)
-	if n <= 0 || v > 1<<32-1 {
+	if n <= 0 || v > 1<<32-1 || n > 1 && f.rest[n-1] == 0 { // not the shortest form
 		f.bad = true
 		return 0
 	}

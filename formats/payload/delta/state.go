@@ -93,7 +93,8 @@ func Resume(patch io.Reader, old, written io.ReaderAt, limits Limits, state Stat
 	}
 	ahead := state.Patch - d.header - d.bits.taken
 	covers := d.addresses.covers
-	if state.tag != d.tag || d.Restart == 0 || ahead < 0 || state.next > len(covers) || state.next > 0 && covers[state.next-1].New > state.pos {
+	if state.tag != d.tag || d.Restart == 0 || ahead < 0 || state.shift < -MaxImage || state.shift > MaxImage ||
+		state.next > len(covers) || state.next > 0 && covers[state.next-1].New > state.pos {
 		return nil, ErrState
 	}
 	d.pos, d.shift, d.next, d.covering = state.pos, state.shift, state.next, state.covering
