@@ -31,9 +31,8 @@ const substantial = 16
 // where it is cheapest.
 func Choose(old, image []byte, candidates []Cover, p Prices) []Cover {
 	lines := linesOf(candidates, len(old), len(image))
-	best := &stretch{line: nil}
-	fresh := way{last: best} // ends outside of covers
-	var open []way           // end in covers
+	var fresh way  // ends outside of covers
+	var open []way // end in covers
 	for i := range image {
 		cheapest := fresh
 		for _, w := range open {
@@ -42,30 +41,26 @@ func Choose(old, image []byte, candidates []Cover, p Prices) []Cover {
 			}
 		}
 		for len(lines) > 0 && lines[0].start <= i {
-			open = append(open, way{last: &stretch{line: &lines[0]}, cost: never})
+			open = append(open, way{stretch: stretch{line: &lines[0]}, cost: never})
 			lines = lines[1:]
 		}
-		open = slices.DeleteFunc(open, func(w way) bool { return w.last.line.end <= i })
+		open = slices.DeleteFunc(open, func(w way) bool { return w.line.end <= i })
+		var before *stretch // of all that begin here
+		follow := func(l *line, cost int) way {
+			if before == nil {
+				before = &stretch{cheapest.start, cheapest.line, cheapest.before}
+			}
+			return way{stretch: stretch{i, l, before}, cost: cost}
+		}
 		for k := range open {
 			w := &open[k]
 			if changed := cheapest.cost + p.Cover; changed < w.cost {
-				*w = way{last: &stretch{start: i, line: w.last.line, before: cheapest.last}, cost: changed}
+				*w = follow(w.line, changed)
 			}
-			d := w.last.line.distance
-			if image[i] != old[i+d] {
-				w.run = 0
-				if i-4 >= w.last.line.start && image[i]-old[i+d] == image[i-4]-old[i-4+d] {
-					w.cost += p.Again
-				} else {
-					w.cost += p.Differ
-				}
-				continue
-			}
-			w.cost += p.Same[min(w.run, len(p.Same)-1)]
-			w.run++
+			w.take(old, image, i, &p)
 		}
 		if cheapest.cost < fresh.cost {
-			fresh = way{last: &stretch{start: i, before: cheapest.last}, cost: cheapest.cost}
+			fresh = follow(nil, cheapest.cost)
 		}
 		if p.At == nil {
 			fresh.cost += p.Fresh
@@ -78,7 +73,23 @@ func Choose(old, image []byte, candidates []Cover, p Prices) []Cover {
 			fresh = w
 		}
 	}
-	return fresh.last.covers(len(image))
+	return fresh.covers(len(image))
+}
+
+// take adds the price of byte i in a cover.
+func (w *way) take(old, image []byte, i int, p *Prices) {
+	d := w.line.distance
+	switch {
+	case image[i] == old[i+d]:
+		w.cost += p.Same[min(w.run, len(p.Same)-1)]
+		w.run++
+		return
+	case i-4 >= w.line.start && image[i]-old[i+d] == image[i-4]-old[i-4+d]:
+		w.cost += p.Again
+	default:
+		w.cost += p.Differ
+	}
+	w.run = 0
 }
 
 const never = 1 << 50
@@ -116,7 +127,7 @@ func linesOf(candidates []Cover, old, image int) []line {
 
 // A way is the cheapest way to the present byte that ends in a stretch.
 type way struct {
-	last *stretch
+	stretch
 	cost int
 	run  int // bytes without a difference at its end
 }
