@@ -147,6 +147,16 @@ const (
 	ImageExceedsSlot      Reason = "image-exceeds-slot"        // image larger than the update mode leaves of the slot
 )
 
+// SBSFU: the header of a package, and what its bootloader asks for beside.
+const (
+	SFBScheme      Reason = "sfb-scheme"       // made for a scheme without a signature, or one that is not supported
+	SFBHeader      Reason = "sfb-header"       // protocol version, state, fingerprint or padding that ST's tool does not write
+	ReservedBytes  Reason = "reserved-bytes"   // reserved bytes of a header that are not zero
+	SFBInitVersion Reason = "sfb-init-version" // nothing is installed, and the version is not the one to begin with
+	SlotNotBlank   Reason = "slot-not-blank"   // bytes behind the firmware that are neither erased nor cleared
+	FlowControl    Reason = "flow-control"     // a check that has to have passed did not
+)
+
 // Release record: what ties the components of a release together.
 const (
 	RecordFormat       Reason = "record-format"       // format version that is not known
