@@ -122,7 +122,7 @@ type Geometry struct {
 
 // Profiles returns the profiles in alphabetical order.
 func Profiles() []Profile {
-	profiles := append(ownProfiles(), mcubootSwap(), mcubootOverwrite(), nrf5SDK(), sbsfu(), wolfBoot())
+	profiles := append(ownProfiles(), mcubootSwap(), mcubootOverwrite(), nrf5SDK(), sbsfuProfile(), wolfBoot())
 	slices.SortFunc(profiles, func(a, b Profile) int { return strings.Compare(a.Name, b.Name) })
 	return profiles
 }

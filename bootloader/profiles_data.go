@@ -1,6 +1,6 @@
 package bootloader
 
-// The profiles of this file are data only: no package here makes their checks.
+// The profile of this file is data only: no package here makes its checks.
 
 // wolfBoot is update and start of wolfBoot. wolfBoot_start does not look at what
 // wolfBoot_update returns, and boots what is in the boot partition.
@@ -35,44 +35,5 @@ func wolfBoot() Profile {
 		EveryBoot: "open, integrity, authenticity, sanity. A bad image brings about an emergency update, which may be older; when that fails too, nothing boots",
 		Hardening: "none in the plain build; " + armored + ": doubled compares, flags with complements, steps in assembly with repeated tests. States only clear bits",
 		Geometry:  Geometry{Note: "the port's"},
-	}
-}
-
-// sbsfu is ST's secure boot and secure firmware update (X-CUBE-SBSFU).
-func sbsfu() Profile {
-	return Profile{
-		Name: "sbsfu", Title: "ST X-CUBE-SBSFU",
-		Source: Source{Project: "X-CUBE-SBSFU (mirrors STChens/SBSFU_G4_SPDM_Demo, tohidg-fcs/st_sbsfu)", Version: "unknown", Files: []string{
-			"SBSFU/App/sfu_boot.c", "SBSFU/App/sfu_fwimg_common.c", "SBSFU/App/sfu_boot.h",
-		}},
-		Steps: []ProfileStep{
-			{ID: "candidate-header", Input: "header signature of the downloaded image", Compare: CompareUnknown, OnFail: UnknownResponse, Note: "in ST's crypto library"},
-			{ID: "version", Input: "version against the active image and the first version allowed", Compare: CompareNone, OnFail: Erase,
-				Note: "called twice; without a valid active header only the initial version passes"},
-			{ID: "header", Input: "header: magic, reserved bytes zero, then the header signature", Compare: CompareConstantTime, OnFail: EraseKeepHeader,
-				Note: "the reserved bytes, by an OR over all of them"},
-			{ID: "image", Input: "tag of the image (SHA-256, or of AES-GCM) against the header", Compare: CompareDoubled, OnFail: EraseKeepHeader,
-				Secret: "an authentication tag in the AES-GCM scheme, and the hash of decrypted content where the image is encrypted",
-				Note:   "an OR over all bytes; the tag is kept and compared again before the jump"},
-			{ID: "rest-blank", Input: "the rest of the slot is blank", Compare: CompareUnknown, OnFail: EraseKeepHeader},
-			{ID: "flow", Input: "flow control word against the constant of a complete run", Compare: CompareNone, OnFail: Halt},
-			{ID: "execute", Input: "header signature once more, saved tag once more, flow control word", Compare: CompareConstantTime, OnFail: UnknownResponse,
-				Note: "a wrong flow control word halts; it is tested again right before the jump"},
-		},
-		Rollback: Rollback{
-			Of: "version in the header of the active slot", Rule: "not below",
-			Raised: "with the swap: an erased slot keeps its header",
-		},
-		Trial: Trial{
-			Attempts: 1, Marker: "state SELFTEST in the header", Revert: "a start that finds SELFTEST marks the image invalid and goes back",
-		},
-		Writes: []Write{
-			{"after the swap", "header of the active slot"},
-			{"before the first start", "state: NEW to SELFTEST"},
-			{"when the firmware confirms itself", "state: SELFTEST to VALID"},
-		},
-		EveryBoot: "header, image, rest-blank, flow and execute, for each configured slot",
-		Hardening: "flow control word, checks made twice, decision code compiled without optimisation, services locked twice; the watchdog is fed in long loops",
-		Geometry:  Geometry{Note: "of the STM32 family; states are fields of 32 bytes that are cleared"},
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/otapack/otapack/formats/firmware"
 	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/formats/nrfdfu"
+	"github.com/otapack/otapack/formats/sbsfu"
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/cose"
 	"github.com/otapack/otapack/sign/verdict"
@@ -497,6 +498,83 @@ func TestNRF5ProfileFollows(t *testing.T) {
 	s.atLeast(t, 40, 22)
 }
 
+// The SBSFU profile against its verifier: ST's packages on several devices, every
+// byte of their headers changed, and headers that are signed again.
+func TestSBSFUProfileFollows(t *testing.T) {
+	load := func(name string) []byte {
+		data, err := testvectors.Read("sbsfu/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	published, err := sign.ParsePublicKey(load("ECC.pub.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := sign.Throwaway(sign.ESP256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := seen{profile: profile(t, "sbsfu")}
+	try := func(what string, file []byte, d sbsfu.Device) {
+		_, trace, err := sbsfu.Verify(t.Context(), file, d)
+		s.hold(t, what, fromSBSFU(trace), err)
+	}
+	for _, name := range []string{"ecdsa_clear_v2", "ecdsa_aescbc_v2", "ecdsa_aescbc_partial_v2", "ecdsa_clear_v3_sfu2_o1024", "aesgcm_v2"} {
+		file := load(name + ".sfb")
+		slot := sbsfu.Slot{Size: 0x8000, Key: published, Installed: &sbsfu.Installed{Version: 1, Firmware: load("v1.bin")}}
+		d := sbsfu.Device{Scheme: sbsfu.Clear, Offset: 512}
+		if strings.Contains(name, "aescbc") {
+			d.Scheme, slot.AESKey = sbsfu.AESCBC, load("AES_CBC.bin")
+		}
+		if strings.HasSuffix(name, "o1024") {
+			d.Offset = 1024
+		}
+		d.Slots = []sbsfu.Slot{slot, slot}
+		for what, change := range map[string]func(*sbsfu.Device){
+			"as it is": func(*sbsfu.Device) {},
+			"one slot": func(d *sbsfu.Device) { d.Slots = d.Slots[:1] },
+			"newer":    func(d *sbsfu.Device) { d.Slots[0].Installed = &sbsfu.Installed{Version: 9} },
+			"empty":    func(d *sbsfu.Device) { d.Slots[0].Installed, d.Slots[1].Installed = nil, nil },
+			"small":    func(d *sbsfu.Device) { d.Slots[0].Size, d.Slots[1].Size = 0x2000, 0x2000 },
+			"offset":   func(d *sbsfu.Device) { d.Offset = 600 },
+			"key":      func(d *sbsfu.Device) { d.Slots[0].Key, d.Slots[1].Key = own.Public(), own.Public() },
+		} {
+			other := d
+			other.Slots = slices.Clone(d.Slots)
+			change(&other)
+			try(name+", "+what, file, other)
+		}
+		try(name+", longer", append(bytes.Clone(file), 1, 2, 3), d)
+		for n := range 16 {
+			try(fmt.Sprintf("%s, %d bytes", name, n*64), file[:n*64], d)
+		}
+		for at := range file[:sbsfu.HeaderSize] {
+			try(fmt.Sprintf("%s, bit of byte %d", name, at), flip(file, 8*at+at%8), d)
+		}
+		if name == "aesgcm_v2" {
+			continue
+		}
+		for i := range d.Slots {
+			d.Slots[i].Key = own.Public() // the signature would hide what comes after it
+		}
+		for at := range 128 {
+			h, err := sbsfu.ParseHeader(flip(file, 8*at+at%8), d.Scheme)
+			if err != nil {
+				t.Fatal(err)
+			}
+			signature, err := own.Sign(t.Context(), h.Signed())
+			if err != nil {
+				t.Fatal(err)
+			}
+			copy(h.Signature[:], signature.Encode(sign.Raw))
+			try(fmt.Sprintf("%s, signed bit of byte %d", name, at), slices.Concat(h.Encode(), file[sbsfu.HeaderSize:]), d)
+		}
+	}
+	s.atLeast(t, 500, 12)
+}
+
 // What the corpora do not come to is held against the sources: a reason that a
 // verifier's file names is one that its profile lists, and the other way round.
 func TestProfilesListEveryReason(t *testing.T) {
@@ -515,6 +593,7 @@ func TestProfilesListEveryReason(t *testing.T) {
 			"formats/mcuboot/verify.go", "formats/mcuboot/walk.go", "formats/mcuboot/iterator.go", "formats/mcuboot/target.go", "formats/mcuboot/file.go",
 		}, []string{"SlotMismatch"}}, // of the direct-xip mode
 		{[]string{"nrf5-sdk"}, []string{"formats/nrfdfu/checks.go", "formats/nrfdfu/decode.go"}, nil},
+		{[]string{"sbsfu"}, []string{"formats/sbsfu/header.go", "formats/sbsfu/verify.go"}, []string{"SFBHeader", "TrailingBytes"}}, // of Parse
 	} {
 		inSource := map[verdict.Reason]bool{}
 		for _, file := range tt.files {

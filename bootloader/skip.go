@@ -68,6 +68,8 @@ func Skips(ctx context.Context, p Profile) (*SkipMatrix, error) {
 		images, err = mcubootBadImages(ctx, p.Name)
 	case "formats/nrfdfu":
 		images, err = nrf5BadImages(ctx)
+	case "formats/sbsfu":
+		images, err = sbsfuBadImages(ctx)
 	default:
 		return nil, fmt.Errorf("bootloader: profile %s: %w", p.Name, ErrNoVerifier)
 	}

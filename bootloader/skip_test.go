@@ -20,6 +20,11 @@ var wantSkips = map[string][]string{
 	"mcuboot-overwrite": append([]string{
 		"older: downgrade, counter", "older-version: downgrade, taken", "older-counter: counter, taken",
 	}, mcubootSkips...),
+	"sbsfu": {
+		"wrong-key: candidate-header, header", "digest-swapped: candidate-header, header", "other-slot: candidate-header, nothing",
+		"older: version, taken", "too-large: version, nothing", "other-scheme: header, flow",
+		"flipped: image, flow", "truncated: image, flow", "followed: rest-blank, taken",
+	},
 	"nrf5-sdk": {
 		"wrong-key: signature, taken", "unsigned: signature, taken", "digest-swapped: signature, taken",
 		"flipped: hash, taken", "truncated: transfer, nothing", "too-large: room, taken",
@@ -51,6 +56,7 @@ var withoutImage = map[string][]Step{
 	"bootloader":      {StepManifest, StepBase},
 	"formats/mcuboot": {"bootable", "structure"},
 	"formats/nrfdfu":  {"receive", "softdevice-info", "end"},
+	"formats/sbsfu":   {"flow", "execute"}, // what they find, a step before them does too
 }
 
 func TestSkips(t *testing.T) {

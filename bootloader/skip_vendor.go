@@ -3,6 +3,7 @@ package bootloader
 import (
 	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/formats/nrfdfu"
+	"github.com/otapack/otapack/formats/sbsfu"
 )
 
 // fromMCUboot gives a trace the steps of a profile.
@@ -23,6 +24,15 @@ func fromNRF(trace nrfdfu.Trace) []Trace {
 		}
 		at := len(all) - 1
 		all[at] = append(all[at], Check{Step(c.Step), Status(c.Status), c.Reason, c.Detail})
+	}
+	return all
+}
+
+// fromSBSFU gives a trace the steps of a profile.
+func fromSBSFU(trace sbsfu.Trace) Trace {
+	var all Trace
+	for _, c := range trace {
+		all = append(all, Check{Step(c.Step), Status(c.Status), c.Reason, c.Detail})
 	}
 	return all
 }
