@@ -21,6 +21,7 @@ const (
 	pagesNotErased             // programs over what is there
 	feedsDuringTrial           // passes the update on before it has confirmed its own
 	restagesNever              // an interrupted transfer is not begun again
+	patchInPlace               // makes an image in the bank that it reads from
 	feedsForEver               // feeds an MCU whose firmware does not work over and over
 	sequenceSpent              // of an MCU that gives an image up: raises its counter above it
 	resumesUnerased            // goes on with a transfer without erasing the page that was cut off

@@ -135,9 +135,9 @@ func (m *mcu) writePage(offset uint32, im *flash.Image, n int) error {
 	return m.flash.ProgramPage(addr, im, n, m.grain)
 }
 
-// writePages writes a package.
+// writePages writes what is transferred of a package.
 func (m *mcu) writePages(b *bankImage) error {
-	for n := range b.pages() {
+	for n := b.made; n < b.pages(); n++ {
 		im, k, offset := b.page(n, m.device.Chip.Page)
 		if err := m.writePage(offset, im, k); err != nil {
 			return err

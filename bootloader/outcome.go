@@ -86,6 +86,24 @@ func (o *Outcome) Refusals() []error {
 	return errs
 }
 
+// Add counts another rehearsal of the same release, which did not fail either.
+func (o *Outcome) Add(other *Outcome) {
+	o.Operations += other.Operations
+	o.Selected += other.Selected
+	o.CutPoints += other.CutPoints
+	o.Ways = append(o.Ways, other.Ways...)
+	o.Runs += other.Runs
+	o.SecondCuts += other.SecondCuts
+	o.Verified += other.Verified
+	o.Ends = append(o.Ends, other.Ends...)
+	o.Wear = append(o.Wear, other.Wear...)
+	o.Flipped.Bits += other.Flipped.Bits
+	o.Flipped.Harmless += other.Flipped.Harmless
+	o.Flipped.Recovered += other.Flipped.Recovered
+	o.Flipped.Refused += other.Flipped.Refused
+	o.Complete = o.Complete && other.Complete
+}
+
 // tally collects the results of all workers.
 type tally struct {
 	mu       sync.Mutex

@@ -115,27 +115,39 @@ type bankImage struct {
 	body    *flash.Image // from the bank's start
 	trailer *flash.Image // up to the bank's end
 	at      uint32       // offset of the trailer
-	stream  []byte       // all pages one after the other, as they are transferred
+	stream  []byte       // the pages that are transferred, one after the other
+	patch   *patch       // makes the image; nil where it is transferred
+	image   []byte       // that the patch has to make
+	made    int          // pages of the image that the patch makes
+	from    span         // of the patch
 }
 
 // layOut makes the package of the parts, in install order, for the MCU whose
-// image is parts[own].
-func layOut(g flash.Geometry, bank Region, parts []contents, own int) (*bankImage, error) {
+// image is parts[own]. If a patch makes that image, it lies behind the payloads
+// until then, and the image's pages are not transferred.
+func layOut(g flash.Geometry, bank Region, parts []contents, own int, p *patch) (*bankImage, error) {
 	up := func(n uint32) uint32 { return (n + g.Page - 1) / g.Page * g.Page }
 	d := make(directory, len(parts))
 	body := append([]byte(nil), parts[own].payload...)
 	d[own].payload = span{0, uint32(len(body))}
-	for i, p := range parts {
+	for i, c := range parts {
 		if i == own {
 			continue
 		}
 		body = append(body, blankBytes(int(up(uint32(len(body))))-len(body))...)
-		d[i].payload = span{uint32(len(body)), uint32(len(p.payload))}
+		d[i].payload = span{uint32(len(body)), uint32(len(c.payload))}
+		body = append(body, c.payload...)
+	}
+	im := &bankImage{patch: p, image: parts[own].payload}
+	if p != nil {
+		im.made = int(up(uint32(len(parts[own].payload))) / g.Page)
+		body = append(body, blankBytes(int(up(uint32(len(body))))-len(body))...)
+		im.from = span{uint32(len(body)), uint32(len(p.payload))}
 		body = append(body, p.payload...)
 	}
 	total := directorySize(len(parts))
-	for _, p := range parts {
-		total += uint32(len(p.envelope))
+	for _, c := range parts {
+		total += uint32(len(c.envelope))
 	}
 	size, at := up(total), directorySize(len(parts)) // of the trailer, and where envelopes begin in it
 	if size > g.Page {
@@ -146,14 +158,15 @@ func layOut(g flash.Geometry, bank Region, parts []contents, own int) (*bankImag
 	}
 	trailer := blankBytes(int(size))
 	base := bank.Size - size
-	for i, p := range parts {
-		d[i].envelope = span{base + at, uint32(len(p.envelope))}
-		copy(trailer[at:], p.envelope)
-		at += uint32(len(p.envelope))
+	for i, c := range parts {
+		d[i].envelope = span{base + at, uint32(len(c.envelope))}
+		copy(trailer[at:], c.envelope)
+		at += uint32(len(c.envelope))
 	}
 	copy(trailer[size-g.Page:], d.encode())
 
-	im := &bankImage{at: base, stream: slices.Concat(body, blankBytes(int(up(uint32(len(body))))-len(body)), trailer)}
+	im.at = base
+	im.stream = slices.Concat(body, blankBytes(int(up(uint32(len(body))))-len(body)), trailer)[im.made*int(g.Page):]
 	var err error
 	if im.body, err = flash.NewImage(g, body); err != nil {
 		return nil, err

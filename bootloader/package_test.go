@@ -44,7 +44,7 @@ func TestLayOut(t *testing.T) {
 		"a byte of payload": {[]contents{{data[:1], nil}, {data[1:2], nil}, {data[2:3], nil}}, 1, 3 + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, err := layOut(packageGeometry, bank, tt.parts, tt.own)
+			b, err := layOut(packageGeometry, bank, tt.parts, tt.own, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +80,7 @@ func TestLayOut(t *testing.T) {
 		"payload":  {{data[:0x400], nil}, {data[:0x301], nil}},
 		"count":    make([]contents, 16),
 	} {
-		if _, err := layOut(packageGeometry, bank, parts, 0); verdict.Of(err) != verdict.PackageExceedsBank {
+		if _, err := layOut(packageGeometry, bank, parts, 0, nil); verdict.Of(err) != verdict.PackageExceedsBank {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -89,7 +89,7 @@ func TestLayOut(t *testing.T) {
 func TestReadDirectoryRefused(t *testing.T) {
 	bank := Region{0x1400, 0x800}
 	data := testImage(t, 1000)
-	b, err := layOut(packageGeometry, bank, []contents{{data[:700], data[700:800]}, {data[800:900], data[900:1000]}}, 0)
+	b, err := layOut(packageGeometry, bank, []contents{{data[:700], data[700:800]}, {data[800:900], data[900:1000]}}, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

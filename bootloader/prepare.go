@@ -39,6 +39,7 @@ type part struct {
 	delivered Options    // of checking a payload as it is delivered
 	boot      Options    // of checking what is in a bank
 	releases  []*release // before, the release, and if there is one the repair
+	patch     *patch     // how the release is made on the device, nil where it arrives whole
 	released  manifest.Manifest
 	signers   []sign.Signer // of what nobody has released
 	checks    *checks
@@ -80,6 +81,11 @@ func (r Rehearsal) prepare(ctx context.Context, fault fault) (*plan, error) {
 	if !slices.ContainsFunc(p.parts, func(part *part) bool { return !part.updated() }) {
 		return nil, verdict.New(verdict.SequenceRollback, "starting state", "has the release already, sequence number %d", p.sequence)
 	}
+	for i, part := range p.parts {
+		if part.patch != nil && i != p.host {
+			return nil, verdict.New(verdict.BaseMismatch, part.name, "a difference is for the MCU that has two banks and feeds the others")
+		}
+	}
 	if err := p.makeRepair(ctx); err != nil {
 		return nil, err
 	}
@@ -107,6 +113,9 @@ func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*p
 	}
 	part.device.Chip = chip
 	part.device.MinSequence = c.Before.Sequence
+	if c.Base != nil {
+		part.device.Running = &Payload{bytes.NewReader(c.Base), int64(len(c.Base))}
+	}
 	payload := Payload{bytes.NewReader(c.Payload), int64(len(c.Payload))}
 	part.delivered.WithoutDecryption = c.Device.Identity == nil
 	v, _, err := Verify(ctx, part.device, c.Envelope, payload, part.delivered)
@@ -122,7 +131,7 @@ func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*p
 		part.boot = Options{Installed: true}
 	}
 	if m.Staged && v.Complete() {
-		if after.image, err = open(ctx, c.Device, v, c.Payload); err != nil {
+		if after.image, err = open(ctx, part.device, v, c.Payload); err != nil {
 			return nil, err
 		}
 	}
@@ -132,9 +141,15 @@ func (c RehearsedComponent) prepare(ctx context.Context, random *flash.Rand) (*p
 	if err := part.trustOwn(random); err != nil {
 		return nil, err
 	}
+	if c.Base != nil {
+		if part.patch, err = newPatch(v, part.device, c.Payload); err != nil {
+			return nil, err
+		}
+	}
+	part.device.Running = nil
 	before := after
 	if m.Sequence > c.Before.Sequence {
-		if before, err = part.before(ctx, c.Before, m, random); err != nil {
+		if before, err = part.before(ctx, c, m, random); err != nil {
 			return nil, err
 		}
 	}
@@ -171,9 +186,12 @@ func open(ctx context.Context, device Device, v *Verified, payload []byte) ([]by
 }
 
 // before makes the firmware that was there before.
-func (p *part) before(ctx context.Context, b Before, after manifest.Manifest, random *flash.Rand) (*release, error) {
-	image := make([]byte, max(b.Size, 1))
-	random.Fill(image)
+func (p *part) before(ctx context.Context, c RehearsedComponent, after manifest.Manifest, random *flash.Rand) (*release, error) {
+	b, image := c.Before, c.Base
+	if image == nil {
+		image = make([]byte, max(b.Size, 1))
+		random.Fill(image)
+	}
 	m := manifest.Manifest{Sequence: b.Sequence, Version: b.Version, Vendor: after.Vendor, Class: after.Class, Slot: after.Slot}
 	if after.Slot != nil && len(p.device.Chip.Banks) > 1 {
 		m.Slot = new(1 - *after.Slot)
@@ -319,8 +337,12 @@ func (p *plan) layOut() error {
 				parts, own = slices.Clone(all), i
 				parts[i].payload = r.image
 			}
+			var made *patch
+			if which == 1 {
+				made = part.patch
+			}
 			var err error
-			if r.bank, err = layOut(part.geometry, part.device.Chip.Banks[0], parts, own); err != nil {
+			if r.bank, err = layOut(part.geometry, part.device.Chip.Banks[0], parts, own, made); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)
 			}
 		}

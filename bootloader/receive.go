@@ -65,7 +65,7 @@ func (s *bankStore) pageSize() int64 { return int64(s.m.device.Chip.Page) }
 
 // at returns the flash address of a page of the object.
 func (s *bankStore) at(page int64) uint32 {
-	_, _, offset := s.image.page(int(page), s.m.device.Chip.Page)
+	_, _, offset := s.image.page(s.image.made+int(page), s.m.device.Chip.Page)
 	return s.m.bank(s.m.dest).Base + offset
 }
 
@@ -74,7 +74,7 @@ func (s *bankStore) at(page int64) uint32 {
 func (s *bankStore) ReadAt(p []byte, off int64) (int, error) {
 	for n := 0; n < len(p); {
 		page, in := (off+int64(n))/s.pageSize(), (off+int64(n))%s.pageSize()
-		if page >= int64(s.image.pages()) {
+		if page >= int64(s.image.pages()-s.image.made) {
 			return n, io.EOF
 		}
 		part := p[n:min(len(p), n+int(s.pageSize()-in))]
@@ -111,7 +111,7 @@ func (s *bankStore) Erase(from int64) error {
 	if s.m.fault == resumesUnerased && from > 0 {
 		return nil
 	}
-	for page := from / s.pageSize(); page < int64(s.image.pages()); page++ {
+	for page := from / s.pageSize(); page < int64(s.image.pages()-s.image.made); page++ {
 		if err := s.m.flash.Erase(s.at(page)); err != nil {
 			return err
 		}

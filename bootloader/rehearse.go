@@ -51,6 +51,10 @@ type RehearsedComponent struct {
 	Envelope []byte
 	Payload  []byte // as delivered
 	Before   Before
+	// Base, unless nil, is the image that the component has before, and that the
+	// payload is a difference to. Only the host makes its image on the device, and
+	// it needs the decryption key if the payload is encrypted.
+	Base []byte
 }
 
 // Before is what a component has before the release: firmware of random bytes,
@@ -60,7 +64,7 @@ type RehearsedComponent struct {
 type Before struct {
 	Version  manifest.Version
 	Sequence uint32 // also the rollback counter
-	Size     int    // of the image in bytes
+	Size     int    // of the image in bytes, unless there is a base
 }
 
 // Run installs the release over and over, cutting the power at each flash

@@ -339,6 +339,17 @@ func (w *world) transfer(ctx context.Context, to int, b *bankImage) (accepted bo
 	if err := bring(b); err != nil {
 		return false, err
 	}
+	if b.patch != nil {
+		w.say(to, "makes the image from %d bytes", b.from.size)
+		err = m.apply(ctx, b)
+		if reason := verdict.Of(err); reason != "" {
+			w.say(to, "cannot: %s", reason)
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
 	if w.plan.fault == pointerBeforeData {
 		m.off()
 		return false, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -36,6 +37,10 @@ The devices start with the last release if it is older than the bundle, with the
 one of --from, or with made-up firmware. With --census they start from every state
 that the fleet is in (docs/reach.md), one after the other; classes of devices that
 do not accept the bundle are listed and left out.
+
+With --patch the first MCU with two banks receives the patch from the version that
+it starts with (docs/updates.md), and makes the image from it and from the image
+of that release, which is looked for in the output folder.
 
 Programming is cut every 256 bytes, and every write unit with --exhaustive; the
 bootloaders' journals always are. With --cuts only about so many of these
@@ -76,6 +81,7 @@ What a rehearsal proves and what it does not is in docs/rehearsal.md.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.from, "from", "", "release.json `file` of the release that the devices have")
+	f.BoolVar(&o.patch, "patch", false, "devices receive the patch from what they start with, not the whole image")
 	f.StringVar(&o.census, "census", "", "CSV `file` with the devices in the field")
 	f.IntVar(&o.line, "line", 0, "rehearse the devices of one `line` of the census only")
 	f.StringArrayVar(&o.deviceKeys, "device-key", nil, "private key `component=file` of a device, to install the decrypted image (repeatable)")
@@ -95,6 +101,7 @@ type rehearseOptions struct {
 	deviceKeys        []string
 	seed              uint64
 	seeded            bool
+	patch             bool
 	pairs, cuts       int
 	exhaustive        bool
 	run               *bootloader.Run
@@ -108,7 +115,8 @@ type rehearsed struct {
 	Product   string `json:"product"`
 	ReleaseID string `json:"release_id"`
 
-	Start *release.Start `json:"start"`
+	Start   *release.Start `json:"start"`
+	Patched bool           `json:"patched"` // the host makes its image from a patch and what it has
 	taken
 	Seed  uint64 `json:"seed"`
 	Grain int    `json:"grain"` // bytes of an image programmed in one operation
@@ -218,7 +226,7 @@ func (a *app) rehearse(ctx context.Context, path string, o rehearseOptions) erro
 		return err
 	}
 	defer f.Close()
-	r, start, report, err := project.Rehearsal(ctx, f, size, release.RehearseOptions{Identities: identities, From: o.from})
+	r, start, report, err := project.Rehearsal(ctx, f, size, release.RehearseOptions{Identities: identities, From: o.from, Patch: o.patch})
 	if err != nil {
 		return err
 	}
@@ -327,6 +335,9 @@ func (a *app) sayReplays(path string, o rehearseOptions, r *rehearsed) {
 	if o.from != "" {
 		args = append(args, "--from "+o.from)
 	}
+	if o.patch {
+		args = append(args, "--patch")
+	}
 	if o.census != "" {
 		args = append(args, "--census "+o.census, fmt.Sprintf("--line %d", o.line))
 	}
@@ -344,7 +355,7 @@ func (a *app) sayReplays(path string, o rehearseOptions, r *rehearsed) {
 func newRehearsed(report *release.Report, start *release.Start, r *bootloader.Rehearsal, o *bootloader.Outcome, trust taken) *rehearsed {
 	out := &rehearsed{
 		Schema: "otapack.rehearse/1", Passed: o.Complete && len(o.Failures) == 0, Complete: o.Complete,
-		Product: report.Product, ReleaseID: report.ReleaseID, Start: start, taken: trust,
+		Product: report.Product, ReleaseID: report.ReleaseID, Start: start, Patched: slices.ContainsFunc(r.Components, func(c bootloader.RehearsedComponent) bool { return c.Base != nil }), taken: trust,
 		Seed: r.Seed, Grain: max(r.Grain, 1),
 		Operations: o.Operations, CutPoints: o.CutPoints, Runs: o.Runs, SecondCuts: o.SecondCuts, Verified: o.Verified,
 		Ways:            []rehearsedWay{},

@@ -64,7 +64,7 @@ func (a *app) rehearseFleet(ctx context.Context, path string, o rehearseOptions)
 		return err
 	}
 	defer f.Close()
-	fleet, report, err := project.FleetRehearsal(ctx, f, size, release.RehearseOptions{Identities: identities}, classes)
+	fleet, report, err := project.FleetRehearsal(ctx, f, size, release.RehearseOptions{Identities: identities, Patch: o.patch}, classes)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (r *fleetRehearsed) text() string {
 	fmt.Fprint(w, "line\tdevices\tstart\tcuts\tof operations\truns\tbricks\tmixed\tunverified\tother\n")
 	for _, s := range r.Starts {
 		o := s.Rehearsal
-		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", lineList(s.Lines), s.Devices, startText(o.Start), o.CutPoints, o.Operations,
+		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", lineList(s.Lines), s.Devices, startText(o), o.CutPoints, o.Operations,
 			o.Runs, o.Bricks, o.MixedPairs, o.UnverifiedBoots, o.CounterErrors+o.NotInstalled)
 	}
 	if len(r.Left) > 0 {
@@ -201,11 +201,15 @@ func lineList(all []int) string {
 	return strings.Join(text, ",")
 }
 
-// startText says what devices have: "radio 1.4.1 (3), motor 1.4.0 (2)".
-func startText(s *release.Start) string {
+// startText says what devices have: "radio 1.4.1 (3), motor 1.4.0 (2)", and
+// whether they receive a patch.
+func startText(r *rehearsed) string {
 	var parts []string
-	for _, c := range s.Components {
+	for _, c := range r.Start.Components {
 		parts = append(parts, fmt.Sprintf("%s %s (%d)", c.Name, c.Version, c.Sequence))
+	}
+	if r.Patched {
+		parts = append(parts, "patched")
 	}
 	return strings.Join(parts, ", ")
 }

@@ -365,7 +365,7 @@ var errRehearsal = errors.New("rehearsal signed other bytes than the release wou
 // far as policy.rehearse asks for it. The to-be-signed bytes are those of the
 // draft.
 func (d *Draft) Rehearse(ctx context.Context) (*Rehearsed, error) {
-	var components []bootloader.RehearsedComponent
+	var components []rehearsedComponent
 	for i, c := range d.plan.project.components {
 		rehearsed, err := d.rehearse(ctx, c, d.components[i])
 		if err != nil {
@@ -382,8 +382,8 @@ func (d *Draft) Rehearse(ctx context.Context) (*Rehearsed, error) {
 
 // rehearse returns the component as a device takes it that trusts the throwaway
 // keys.
-func (d *Draft) rehearse(ctx context.Context, c component, b built) (bootloader.RehearsedComponent, error) {
-	none := bootloader.RehearsedComponent{}
+func (d *Draft) rehearse(ctx context.Context, c component, b built) (rehearsedComponent, error) {
+	var out, none rehearsedComponent
 	signers := map[sign.KeyID]sign.Signer{}
 	var keys []sign.PublicKey
 	for _, k := range c.signers {
@@ -409,15 +409,21 @@ func (d *Draft) rehearse(ctx context.Context, c component, b built) (bootloader.
 	}
 	c.trust = &trust
 	for _, v := range b.variants {
-		if _, _, err := d.rehearseParcel(ctx, c, v.parcel, v.base.image, keys, signers); err != nil {
+		device, envelope, err := d.rehearseParcel(ctx, c, v.parcel, v.base.image, keys, signers)
+		if err != nil {
 			return none, fmt.Errorf("from %s: %w", v.base.version, err)
 		}
+		out.patches = append(out.patches, bootloader.RehearsedComponent{
+			Name: c.Name, Device: device, Envelope: envelope, Payload: v.payload, Base: v.base.image,
+			Before: bootloader.Before{Version: v.base.version},
+		})
 	}
 	device, envelope, err := d.rehearseParcel(ctx, c, b.parcel, nil, keys, signers)
 	if err != nil {
 		return none, err
 	}
-	return bootloader.RehearsedComponent{Name: c.Name, Device: device, Envelope: envelope, Payload: b.payload}, nil
+	out.whole = bootloader.RehearsedComponent{Name: c.Name, Device: device, Envelope: envelope, Payload: b.payload}
+	return out, nil
 }
 
 // rehearseParcel signs a copy of an envelope and has devices that run an image,

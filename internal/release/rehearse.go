@@ -3,6 +3,7 @@ package release
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -38,6 +39,7 @@ type StartComponent struct {
 
 // RehearseOptions describe the devices of a rehearsal.
 type RehearseOptions struct {
+	Patch      bool                        // devices receive patches from what they have, where the bundle has some
 	Identities map[string]encrypt.Identity // as in VerifyOptions
 	From       string                      // path of the release.json that they have installed, "": see Rehearsal
 }
@@ -58,9 +60,51 @@ func (p *Project) Rehearsal(ctx context.Context, r io.ReaderAt, size int64, o Re
 	if err != nil {
 		return nil, nil, report, err
 	}
-	rehearsal, start := rehearsal(record, last, components)
+	result, start := rehearsal(record, last, slices.Clone(components))
+	if o.Patch {
+		if components, err = p.patched(ctx, r, size, record, start, components); err != nil {
+			return nil, nil, report, err
+		}
+		result, start = rehearsal(record, last, components)
+	}
 	start.From = from
-	return rehearsal, start, report, nil
+	return result, start, report, nil
+}
+
+// ErrNoPatch says that a bundle has no patch for what devices have, or that the
+// image that it comes from is not in the output folder.
+var ErrNoPatch = errors.New("no patch whose base is here")
+
+// patched replaces the payload of the component that can make its image on the
+// device, the first with two banks, by the patch for what the device starts with.
+func (p *Project) patched(ctx context.Context, r io.ReaderAt, size int64, record manifest.Record, start *Start, components []bootloader.RehearsedComponent) ([]bootloader.RehearsedComponent, error) {
+	b, err := bundle.Open(r, size)
+	if err != nil {
+		return nil, err
+	}
+	host := slices.IndexFunc(components, func(c bootloader.RehearsedComponent) bool { return c.Device.Chip.Dual() })
+	if host < 0 {
+		return nil, fmt.Errorf("release: no component has two banks: %w", ErrNoPatch)
+	}
+	name, version := components[host].Name, start.Components[host].Version
+	variants := b.Components[host].Variants
+	at := slices.IndexFunc(variants, func(v bundle.Variant) bool { return v.Base == version.String() })
+	if at < 0 {
+		return nil, fmt.Errorf("release: %s from %s: %w", name, version, ErrNoPatch)
+	}
+	recorded := record.Components[recordIndex(record, name)].Variants[at] // as checkRecord has compared
+	image := p.archived(ctx, p.components[p.index(name)], version.String(), recorded.Base.Digest)
+	if image == nil {
+		return nil, fmt.Errorf("release: %s from %s: %w", name, version, ErrNoPatch)
+	}
+	payload, err := io.ReadAll(io.NewSectionReader(variants[at].Payload, 0, variants[at].Payload.Size()))
+	if err != nil {
+		return nil, fmt.Errorf("release: %s from %s: %w", name, version, err)
+	}
+	components = slices.Clone(components)
+	c := &components[host]
+	c.Envelope, c.Payload, c.Base, c.Before.Version = variants[at].Manifest, payload, image, version
+	return components, nil
 }
 
 // rehearsed verifies a bundle and returns its components in install order.
@@ -142,7 +186,16 @@ func (p *Project) FleetRehearsal(ctx context.Context, r io.ReaderAt, size int64,
 		if !known {
 			at = len(fleet.Starts)
 			states[key] = at
-			fleet.Starts = append(fleet.Starts, FleetStart{Start: start, Rehearsal: fromStart(record, start, components)})
+			with := components
+			if o.Patch {
+				switch patched, err := p.patched(ctx, r, size, record, start, components); {
+				case err == nil:
+					with = patched
+				case !errors.Is(err, ErrNoPatch): // those of other versions receive the whole image
+					return nil, report, err
+				}
+			}
+			fleet.Starts = append(fleet.Starts, FleetStart{Start: start, Rehearsal: fromStart(record, start, with)})
 		}
 		fleet.Starts[at].Lines = append(fleet.Starts[at].Lines, c.Line)
 		fleet.Starts[at].Devices += c.Devices
@@ -237,8 +290,12 @@ func rehearsal(record manifest.Record, last *Record, components []bootloader.Reh
 	}
 	for i := range components {
 		c := &components[i]
+		from := c.Before.Version // of a patch
 		c.Before = bootloader.Before{Sequence: start.Sequence, Version: impliedVersion(record, record.InstallOrder[i]), Size: len(c.Payload)}
-		if last != nil {
+		switch {
+		case c.Base != nil:
+			c.Before.Version, c.Before.Size = from, len(c.Base)
+		case last != nil:
 			at := slices.IndexFunc(last.Components, func(r ComponentRecord) bool { return r.Name == c.Name })
 			if at >= 0 { // else a new component
 				c.Before.Version, c.Before.Size = last.Components[at].Version, int(last.Components[at].Image.Size)
@@ -291,7 +348,10 @@ func onTheWay(versions, own []manifest.Version, before []bootloader.RehearsedCom
 
 // rehearsePowerLoss is the short or the full rehearsal of a release, as the
 // policy says. Components come in the order of otapack.yaml.
-func (d *Draft) rehearsePowerLoss(ctx context.Context, components []bootloader.RehearsedComponent) (*bootloader.Outcome, error) {
+//
+// With patches it is done once more for each, on devices that run what the patch
+// comes from. The outcome counts all of them.
+func (d *Draft) rehearsePowerLoss(ctx context.Context, components []rehearsedComponent) (*bootloader.Outcome, error) {
 	policy := d.plan.project.cfg.Policy.Rehearse
 	if policy == config.RehearseOff || d.plan.project.Unrehearsed() != "" {
 		return nil, nil
@@ -306,19 +366,43 @@ func (d *Draft) rehearsePowerLoss(ctx context.Context, components []bootloader.R
 	}
 	var ordered []bootloader.RehearsedComponent
 	for _, i := range d.plan.project.order {
-		ordered = append(ordered, components[i])
+		ordered = append(ordered, components[i].whole)
 	}
-	r, _ := rehearsal(record, d.plan.last, ordered)
-	r.Sample = shortSample
-	if policy == config.RehearseFull {
-		r.Sample, r.Pairs = 0, 1
+	all := &bootloader.Outcome{Complete: true}
+	run := func(components []bootloader.RehearsedComponent, sample int) error {
+		r, _ := rehearsal(record, d.plan.last, components)
+		r.Sample = sample
+		if policy == config.RehearseFull {
+			r.Sample, r.Pairs = 0, 1
+		}
+		outcome, err := r.Run(ctx)
+		if err != nil {
+			return err
+		}
+		if refusals := outcome.Refusals(); len(refusals) > 0 {
+			return &RejectedError{refusals}
+		}
+		all.Add(outcome)
+		return nil
 	}
-	outcome, err := r.Run(ctx)
-	if err != nil {
+	if err := run(ordered, shortSample); err != nil {
 		return nil, err
 	}
-	if refusals := outcome.Refusals(); len(refusals) > 0 {
-		return nil, &RejectedError{refusals}
+	for n, i := range d.plan.project.order {
+		for _, patch := range components[i].patches {
+			version := patch.Before.Version
+			with := slices.Clone(ordered)
+			with[n] = patch
+			if err := run(with, shortSample/4); err != nil {
+				return nil, fmt.Errorf("release: %s from %s: %w", patch.Name, version, err)
+			}
+		}
 	}
-	return outcome, nil
+	return all, nil
+}
+
+// rehearsedComponent is a component that its bootloader has accepted.
+type rehearsedComponent struct {
+	whole   bootloader.RehearsedComponent
+	patches []bootloader.RehearsedComponent // for devices that run their bases
 }
