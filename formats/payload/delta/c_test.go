@@ -3,12 +3,14 @@ package delta
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -144,7 +146,7 @@ func (d *cDecoder) compare(t *testing.T, name string, j job) (bank []byte, state
 
 // whole is a job that decodes all of a patch.
 func whole(patch, old []byte) job {
-	return job{patch: patch, old: old, most: MaxImage, piece: 64, stop: MaxImage + 1}
+	return job{patch: patch, old: old, most: 1 << 18, piece: 64, stop: MaxImage + 1}
 }
 
 // TestC holds the C decoder against this package.
@@ -156,23 +158,28 @@ func TestC(t *testing.T) {
 	t.Run("damage", func(t *testing.T) { testDamage(t, full) })
 }
 
-// testReleases decodes patches of real firmware.
+// testReleases decodes the published patches of real firmware, and goes on at
+// their states.
 func testReleases(t *testing.T, full, small *cDecoder) {
-	for _, p := range pairs(t)[:1] {
-		for _, old := range [][]byte{p.old, nil} {
-			for _, d := range []*cDecoder{full, small} {
-				p.MapSize = d.covers
-				p.Restart = 16 << 10 * (len(old) & 1)
-				patch := encode(t, old, p.image, p.Params)
-				for _, piece := range []int{64, 7} {
-					j := whole(patch, old)
-					j.piece = piece
-					if got, _, err := d.compare(t, p.name, j); err != nil || !bytes.Equal(got, p.image) {
-						t.Errorf("%s: C decodes to something else: %v", p.name, err)
-					}
-				}
+	all := pairs(t)
+	for _, p := range all {
+		if got, _, err := full.compare(t, p.name, whole(vector(t, p.name+".od1"), p.old)); err != nil || !bytes.Equal(got, p.image) {
+			t.Errorf("%s: C decodes to something else: %v", p.name, err)
+		}
+	}
+	p := all[1]
+	j := whole(vector(t, p.name+"-restart.od1"), p.old)
+	for _, line := range append(strings.Fields(string(vector(t, p.name+"-restart.states"))), strings.Repeat("0", 2*stateSize)) {
+		if n, err := hex.Decode(j.state[:], []byte(line)); n != stateSize || err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		j.bank = p.image
+		for _, d := range []*cDecoder{full, small} {
+			if got, _, err := d.compare(t, line, j); err != nil || !bytes.Equal(got, p.image) {
+				t.Errorf("%s from %s: C decodes to something else: %v", p.name, line, err)
 			}
 		}
+		j.piece = max(j.piece-9, 1)
 	}
 }
 
@@ -187,7 +194,7 @@ func testEdits(t *testing.T, full, small *cDecoder) {
 		case 1:
 			p.Restart = 1024
 		case 2:
-			p.MapSize, d = 3, small
+			p.MapSize, d, old = 3, small, old[:len(old)*(edits&4)/4]
 		case 3:
 			p.MapSize, p.Restart, p.NewBase = 40, 1024, p.NewBase+8
 			image = append(image[:len(image)-r.IntN(4)], old...)

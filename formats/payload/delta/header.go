@@ -68,8 +68,8 @@ func (h Header) check() error {
 // new one's, zigzag. Addresses are rotated right by eight bits first, as the
 // lower ones are mostly zero.
 func (h Header) append(b []byte) []byte {
-	flags := toBit(h.NewBase != h.OldBase)*hasNewBase | toBit(h.RAMEnd > h.RAMStart)*hasRAM |
-		toBit(h.RAMEnd > h.RAMStart && h.RAMStart != usualRAM)*hasRAMStart |
+	flags := toBit(h.NewBase != h.OldBase)*hasNewBase | toBit(h.RAMEnd != h.RAMStart)*hasRAM |
+		toBit(h.RAMEnd != h.RAMStart && h.RAMStart != usualRAM)*hasRAMStart |
 		toBit(h.MapSize != DefaultMap)*hasMapSize | toBit(h.Restart != 0)*hasRestart
 	address := func(a uint32) { b = binary.AppendUvarint(b, uint64(bits.RotateLeft32(a, -8))) }
 	b = append(b, magic, byte(version<<versionShift|flags))
@@ -122,7 +122,7 @@ func parseHeader(patch []byte) (h Header, length int, err error) {
 	if flags&hasNewBase != 0 {
 		h.NewBase = p.address()
 	}
-	if flags&(hasRAM|hasRAMStart) != 0 {
+	if flags&hasRAM != 0 {
 		h.RAMStart = usualRAM
 		if flags&hasRAMStart != 0 {
 			h.RAMStart = p.address()
@@ -139,13 +139,13 @@ func parseHeader(patch []byte) (h Header, length int, err error) {
 	if p.bad || h.OldLength < 0 {
 		return Header{}, 0, ErrHeader
 	}
-	if err := h.check(); err != nil {
-		return Header{}, 0, err
-	}
 	// One header has one encoding, so that a signed patch has one, too.
 	length = len(patch) - len(p.rest)
 	if string(h.append(nil)) != string(patch[:length]) {
 		return Header{}, 0, ErrHeader
+	}
+	if err := h.check(); err != nil {
+		return Header{}, 0, err
 	}
 	return h, length, nil
 }

@@ -30,8 +30,9 @@ enum {
     LOW = HIGH + 256, /* [high changed] */
     PLAIN = LOW + 2 * 256, /* [parity], of patches with a small map only */
     UPPER = PLAIN, /* [near or far][context and parity][node], of all others */
-    LOWER = UPPER + 2 * 64 * 16,
-    ALL = OTAPACK_DELTA_SMALL ? PLAIN + 2 * 256 : LOWER + 2 * 4 * 256
+    CONTEXT = 64 * 16, /* as many as 4 * 256 */
+    LOWER = UPPER + 2 * CONTEXT,
+    ALL = OTAPACK_DELTA_SMALL ? PLAIN + 2 * 256 : LOWER + 2 * CONTEXT
 };
 
 typedef char cells_are_as_many[(int)ALL == (int)OTAPACK_DELTA_CELLS ? 1 : -1];
@@ -176,27 +177,36 @@ static const int16_t squashed[33] = {
     4095,
 };
 
-static int32_t between(const int16_t *table, int32_t at, int32_t part, int shift)
+/* between interpolates in a table with a step of 1<<shift. */
+static int32_t between(const int16_t *table, int32_t at, int shift)
 {
-    return table[at] + (((table[at + 1] - table[at]) * part) >> shift);
+    table += at >> shift;
+    return table[0] + (((table[1] - table[0]) * (at & ((1 << shift) - 1))) >> shift);
 }
 
 static int32_t clamp(int32_t v, int32_t limit) { return v < -limit ? -limit : v > limit ? limit : v; }
 
-/* mix decodes a bit with the weighted mean of what two cells say. */
-static uint32_t mix(struct otapack_delta *d, int32_t *weights, uint16_t *const cells[2])
+/* mix decodes a bit of a byte with the weighted mean of what the cells of two contexts say. */
+static uint32_t mix(struct otapack_delta *d, uint32_t before, uint32_t parity, uint32_t node)
 {
+    int32_t *weights = &d->weights[parity * 4 + (node < 16 ? 0 : 2)];
+    uint16_t *cells[2];
     int32_t in[2], sum = 0, miss;
     uint32_t zero, b;
 
-    for (int i = 0; i < 2; i++) {
-        uint32_t p = zero_of(*cells[i]);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t context = before >> (i == parity ? 0 : 8) & 255, p;
 
-        in[i] = between(stretched, (int32_t)(p >> 6), (int32_t)(p & 63), 6);
+        if (node < 16)
+            cells[i] = &d->cells[UPPER + ((context >> 3) * 2 + parity) * 16];
+        else
+            cells[i] = &d->cells[LOWER + ((context >> 7) * 2 + parity) * 256];
+        cells[i] += i * CONTEXT + node;
+        p = zero_of(*cells[i]);
+        in[i] = between(stretched, (int32_t)p, 6);
         sum += weights[i] * in[i];
     }
-    sum = clamp(sum >> 16, 2047) + 2048;
-    zero = (uint32_t)between(squashed, sum >> 7, sum & 127, 7);
+    zero = (uint32_t)between(squashed, clamp(sum >> 16, 2047) + 2048, 7);
     b = code(d, zero);
     miss = (b ? 0 : 4096) - (int32_t)zero;
     for (int i = 0; i < 2; i++) {
@@ -211,24 +221,13 @@ static uint32_t mix(struct otapack_delta *d, int32_t *weights, uint16_t *const c
 static uint32_t literal(struct otapack_delta *d, int32_t at, uint32_t before)
 {
     uint32_t parity = (uint32_t)at & 1;
-#if !OTAPACK_DELTA_SMALL
-    uint32_t near = before >> (parity ? 8 : 0) & 255, far = before >> (parity ? 0 : 8) & 255;
 
+#if !OTAPACK_DELTA_SMALL
     if (!d->small) {
         uint32_t node = 1;
 
-        while (node < 256) {
-            uint16_t *cells[2];
-
-            if (node < 16) {
-                cells[0] = &d->cells[UPPER + ((near >> 3) << 1 | parity) * 16 + node];
-                cells[1] = &d->cells[UPPER + 64 * 16 + ((far >> 3) << 1 | parity) * 16 + node];
-            } else {
-                cells[0] = &d->cells[LOWER + ((near >> 7) << 1 | parity) * 256 + node];
-                cells[1] = &d->cells[LOWER + 4 * 256 + ((far >> 7) << 1 | parity) * 256 + node];
-            }
-            node = node << 1 | mix(d, &d->weights[parity * 4 + (node < 16 ? 0 : 2)], cells);
-        }
+        while (node < 256)
+            node = node << 1 | mix(d, before, parity, node);
         return node & 255;
     }
 #else
@@ -764,11 +763,24 @@ static uint32_t header_address(struct fields *f)
     return v << 8 | v >> 24;
 }
 
+/* optional reads a field that is there if it is not as usual: a header has one encoding. */
+static uint32_t optional(struct fields *f, uint32_t there, uint32_t (*read)(struct fields *), uint32_t usual)
+{
+    uint32_t v = usual;
+
+    if (there) {
+        v = read(f);
+        if (v == usual)
+            f->bad = 1;
+    }
+    return v;
+}
+
 static int read_header(struct otapack_delta *d)
 {
-    enum { NEW_BASE = 1, RAM = 2, RAM_START = 4, MAP = 8, RESTART = 16, USUAL_RAM = 0x20000000, USUAL_MAP = 256 };
+    enum { NEW_BASE = 1, RAM = 2, RAM_START = 4, MAP = 8, RESTART = 16 };
     struct fields f = {d, UINT32_MAX, 0};
-    uint32_t magic = header_byte(&f), flags = header_byte(&f), v, old;
+    uint32_t magic = header_byte(&f), flags = header_byte(&f), sign, old;
 
     if (d->input == OTAPACK_DELTA_IO)
         return OTAPACK_DELTA_IO;
@@ -777,32 +789,27 @@ static int read_header(struct otapack_delta *d)
     if (flags >> 5 != 1)
         return OTAPACK_DELTA_VERSION;
     d->new_length = header_number(&f);
-    v = header_number(&f);
-    old = d->new_length + (v >> 1 ^ (0u - (v & 1)));
-    if ((v & 1) && v >> 1 >= d->new_length)
+    old = header_number(&f);
+    sign = 0u - (old & 1);
+    old = d->new_length + (old >> 1 ^ sign);
+    if (sign && old >= d->new_length)
         f.bad = 1; /* less than nothing */
-    d->old_base = d->new_base = header_address(&f);
-    if (flags & NEW_BASE)
-        d->new_base = header_address(&f);
-    d->ram_start = d->ram_end = 0;
-    if (flags & (RAM | RAM_START)) {
-        d->ram_start = flags & RAM_START ? header_address(&f) : USUAL_RAM;
-        d->ram_end = d->ram_start + header_address(&f);
+    d->old_base = header_address(&f);
+    d->new_base = optional(&f, flags & NEW_BASE, header_address, d->old_base);
+    if (flags & RAM) {
+        d->ram_start = optional(&f, flags & RAM_START, header_address, 0x20000000);
+        d->ram_end = d->ram_start + optional(&f, RAM, header_address, 0);
+    } else if (flags & RAM_START) {
+        f.bad = 1;
     }
-    d->map_size = flags & MAP ? header_number(&f) : USUAL_MAP;
-    d->restart = flags & RESTART ? header_number(&f) : 0;
+    d->map_size = optional(&f, flags & MAP, header_number, 256);
+    d->restart = optional(&f, flags & RESTART, header_number, 0);
     if (f.bad)
         return d->input == OTAPACK_DELTA_IO ? OTAPACK_DELTA_IO : OTAPACK_DELTA_HEADER;
     if (d->new_length > MAX_IMAGE || old > MAX_IMAGE)
         return OTAPACK_DELTA_LONG;
-    if (d->map_size < 1 || d->map_size > MAX_MAP || (d->restart && d->restart < MIN_RESTART) || d->restart > MAX_IMAGE ||
-        d->ram_end < d->ram_start)
+    if (d->map_size - 1 >= MAX_MAP || (d->restart && d->restart < MIN_RESTART) || d->restart > MAX_IMAGE || d->ram_end < d->ram_start)
         return OTAPACK_DELTA_PARAMS;
-    /* A field that says what would be so without it is refused: a header has one encoding. */
-    if (((flags & NEW_BASE) && d->new_base == d->old_base) || ((flags & RAM) && d->ram_end == d->ram_start) ||
-        ((flags & RAM_START) && (!(flags & RAM) || d->ram_start == USUAL_RAM)) || ((flags & MAP) && d->map_size == USUAL_MAP) ||
-        ((flags & RESTART) && d->restart == 0))
-        return OTAPACK_DELTA_HEADER;
     if (old != d->io->old_length)
         return OTAPACK_DELTA_OLD;
     if (d->new_length > d->io->max_length || d->map_size > OTAPACK_DELTA_COVERS)

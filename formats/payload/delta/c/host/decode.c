@@ -63,24 +63,19 @@ static int written(void *ctx, uint32_t offset, uint8_t *to, uint32_t n) { return
 static int32_t run(struct otapack_delta *d, struct job *j, const struct otapack_delta_io *io, const uint8_t *state, uint32_t piece,
                    uint32_t stop)
 {
+    uint8_t *to = malloc(piece);
     int32_t n = otapack_delta_resume(d, io, state);
 
-    if (n < 0)
-        return n;
-    if (otapack_delta_done(d) > j->bank.length)
-        exit(2);
-    j->bank.length = otapack_delta_done(d);
-    do {
-        uint8_t *to = malloc(piece);
-
+    if (n == 0)
+        j->bank.length = otapack_delta_done(d);
+    while (n >= 0 && j->bank.length < stop) {
         n = otapack_delta_read(d, to, piece);
-        if (n > 0) {
-            j->bank.at = realloc(j->bank.at, j->bank.length + (uint32_t)n);
-            memcpy(j->bank.at + j->bank.length, to, (uint32_t)n);
-            j->bank.length += (uint32_t)n;
-        }
-        free(to);
-    } while (n > 0 && j->bank.length < stop);
+        if (n <= 0)
+            break;
+        memcpy(j->bank.at + j->bank.length, to, (uint32_t)n);
+        j->bank.length += (uint32_t)n;
+    }
+    free(to);
     return n;
 }
 
@@ -99,6 +94,7 @@ int main(void)
         j.patch = get(head[0]);
         j.old = get(head[1]);
         j.bank = get(head[2]);
+        j.bank.at = realloc(j.bank.at, head[2] + head[3]);
         answer = run(d, &j, &io, state.at, head[4], head[5]);
         if (answer >= 0)
             otapack_delta_state(d, state.at);
