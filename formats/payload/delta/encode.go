@@ -49,6 +49,7 @@ func Encode(ctx context.Context, old, image []byte, p Params) ([]byte, error) {
 	e := &encoder{Header: h, image: bytes.Clone(image), old: bytes.Clone(old)}
 	makeAbsolute(e.image, 0)
 	makeAbsolute(e.old, 0)
+	e.finder = newFinder(e.image)
 	best, err := e.best(ctx)
 	if err != nil {
 		return nil, err
@@ -67,6 +68,7 @@ func Encode(ctx context.Context, old, image []byte, p Params) ([]byte, error) {
 type encoder struct {
 	Header
 	old, image []byte
+	finder     *finder // of repeats in the new image
 }
 
 // best codes all trials and returns the smallest stream, of equal ones the
@@ -134,7 +136,7 @@ func (e *encoder) relocated(covers []cover) []byte {
 func (e *encoder) freshPrices() []int {
 	at := make([]int, len(e.image))
 	p := defaultPrices()
-	for _, t := range newFinder(e.image).parseGap(0, len(e.image), p) {
+	for _, t := range e.finder.parseGap(0, len(e.image), p) {
 		price := p.isLiteral + p.literal[t.at&1][e.image[t.at]]
 		if t.place == afterRepeat {
 			price = p.isRepeat + p.newDistance + p.distance[size(t.from-1)] + p.length[size(t.length-2)]
@@ -226,11 +228,10 @@ func (e *encoder) tokens(covers, inMap []cover) []token {
 	var tokens []token
 	price := defaultPrices()
 	for range passes {
-		f := newFinder(e.image)
 		tokens = tokens[:0]
 		at, next := 0, 0
 		for _, c := range covers {
-			tokens = append(tokens, f.parseGap(at, c.New, price)...)
+			tokens = append(tokens, e.finder.parseGap(at, c.New, price)...)
 			if next < len(inMap) && inMap[next] == c {
 				next++
 			} else {
@@ -238,7 +239,7 @@ func (e *encoder) tokens(covers, inMap []cover) []token {
 			}
 			at = c.New + c.Length
 		}
-		tokens = append(tokens, f.parseGap(at, len(e.image), price)...)
+		tokens = append(tokens, e.finder.parseGap(at, len(e.image), price)...)
 		price = learnPrices(e.image, tokens)
 	}
 	return tokens

@@ -77,12 +77,10 @@ func learnPrices(image []byte, tokens []token) *prices {
 }
 
 // A finder lists earlier occurrences of what stands at an offset of the new
-// image.
+// image. It does not change once it is made, so that all trials share it.
 type finder struct {
-	image []byte
-	first map[uint32]int32 // by three bytes: the latest occurrence
-	next  []int32          // by offset: the one before, or none
-	done  int
+	image   []byte
+	earlier []int32 // by offset: the latest one before with the same three bytes, or noMatch
 }
 
 const (
@@ -94,7 +92,17 @@ const (
 )
 
 func newFinder(image []byte) *finder {
-	return &finder{image: image, first: map[uint32]int32{}, next: make([]int32, len(image))}
+	f := &finder{image, make([]int32, max(len(image)-minRepeat+1, 0))}
+	latest := make(map[[minRepeat]byte]int32)
+	for at := range f.earlier {
+		key := [minRepeat]byte(image[at:])
+		before, ok := latest[key]
+		if !ok {
+			before = noMatch
+		}
+		f.earlier[at], latest[key] = before, int32(at)
+	}
+	return f
 }
 
 // matches calls found with ever longer matches of what is at an offset, up to
@@ -103,26 +111,15 @@ func (f *finder) matches(at, end int, found func(length, distance int)) {
 	if at+minRepeat > end {
 		return
 	}
-	key := func(i int) uint32 {
-		return uint32(f.image[i]) | uint32(f.image[i+1])<<8 | uint32(f.image[i+2])<<16
-	}
-	for ; f.done < at && f.done+3 <= len(f.image); f.done++ {
-		k := key(f.done)
-		f.next[f.done] = noMatch
-		if before, ok := f.first[k]; ok {
-			f.next[f.done] = before
-		}
-		f.first[k] = int32(f.done)
-	}
-	candidate, ok := f.first[key(at)]
+	candidate := f.earlier[at]
 	best := minRepeat - 1
-	for depth := 0; ok && candidate >= 0 && depth < chainDepth && at+best < end; depth++ {
+	for depth := 0; candidate != noMatch && depth < chainDepth && at+best < end; depth++ {
 		n := f.common(int(candidate), at, end)
 		if n > best {
 			found(n, at-int(candidate))
 			best = n
 		}
-		candidate = f.next[candidate]
+		candidate = f.earlier[candidate]
 		if best >= longRepeat {
 			break
 		}
