@@ -23,10 +23,12 @@ import (
 
 // asked is a case of bootloader/c/cases and the line that has to answer it.
 type asked struct {
-	id      string
-	fields  []byte
-	want    string
-	decoded bool // a payload of template T4, which the C refuses as no manifest
+	id       string
+	fields   []byte
+	want     string
+	envelope []byte
+	decoded  bool // a payload of template T4, which the C refuses as no manifest
+	host     bool // only for this machine
 }
 
 // suitCases are the published verdicts for our SUIT profile, of both chips.
@@ -62,7 +64,7 @@ func suitCase(family *verdicts.Family, c verdicts.Case) (asked, error) {
 	if judged.Verdict != c.Verdict || judged.Step != c.Step {
 		return asked{}, fmt.Errorf("Go says %s %s, published is %s %s", judged.Verdict, judged.Step, c.Verdict, c.Step)
 	}
-	a := asked{id: c.ID, want: strings.TrimSpace(judged.Verdict + " " + judged.Step)}
+	a := asked{id: c.ID, envelope: inputs["envelope"], want: strings.TrimSpace(judged.Verdict + " " + judged.Step)}
 	if e, err := manifest.Parse(inputs["envelope"]); err == nil && judged.Step != "signature" {
 		if m, err := e.Unverified(); err == nil && m.Decoded() {
 			a.decoded, a.want = true, "refuse manifest"
@@ -161,11 +163,24 @@ func differences(cases []asked, lines []string) []string {
 	return all
 }
 
+// everyCase are all verdicts and signatures. Cases with one envelope stand
+// together, in which the boards remember signatures.
+func everyCase() ([]asked, error) {
+	suit, err := suitCases()
+	if err != nil {
+		return nil, err
+	}
+	signatures, err := signatureCases()
+	all := slices.Concat(suit, signatures)
+	slices.SortStableFunc(all, func(a, b asked) int { return bytes.Compare(a.envelope, b.envelope) })
+	return all, err
+}
+
 func TestVerdicts(t *testing.T) {
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip("no gcc")
 	}
-	cases, err := suitCases()
+	cases, err := everyCase()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,13 +191,22 @@ func TestVerdicts(t *testing.T) {
 	for _, d := range differences(cases, askCases(t, exe, cases)) {
 		t.Error(d)
 	}
-	decoded := 0
+	counts := map[string]int{}
 	for _, c := range cases {
+		counts[c.want]++
 		if c.decoded {
-			decoded++
+			counts["decoded"]++
 		}
 	}
-	t.Logf("%d cases, %d of them T4", len(cases), decoded)
+	t.Log(counts)
+	for _, want := range []string{
+		"accept", "refuse", "refuse envelope", "refuse signature", "refuse manifest", "refuse vendor", "refuse class", "refuse slot",
+		"refuse sequence", "refuse size", "refuse ciphertext", "refuse unwrap", "refuse image", "decoded",
+	} {
+		if counts[want] == 0 {
+			t.Errorf("no case of %s", want)
+		}
+	}
 }
 
 // casesBuild answers cases.

@@ -95,6 +95,7 @@ static uint32_t answer_envelope(void)
     envelope = room(size);
     if (!envelope || !get(envelope, size) || !get_number(&payload))
         return 0;
+    starts();
     otapack_begin(&v, &s.device, envelope, size, payload);
     for (uint32_t n; payload != 0; payload -= n) {
         n = payload < BLOCK ? payload : BLOCK;
@@ -104,6 +105,7 @@ static uint32_t answer_envelope(void)
     }
     otapack_decide(&decision, &v);
     otapack_forget(&v);
+    ends();
     return 1;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Many cases for the verifier, answered by one process. The same code runs on
- * this machine and on the emulated boards, which supply the three functions.
+ * this machine and on the emulated boards, which supply the functions that follow.
  *
  * A case is a letter and its fields; numbers have four bytes, little endian:
  *
@@ -30,5 +30,9 @@ uint32_t next(void *to, uint32_t n);
 uint8_t *room(uint32_t n);
 
 void say(const char *text);
+
+/* A verification is between these two. */
+void starts(void);
+void ends(void);
 
 #endif

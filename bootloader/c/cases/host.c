@@ -19,6 +19,10 @@ uint8_t *room(uint32_t n)
 
 void say(const char *text) { fputs(text, stdout); }
 
+void starts(void) {}
+
+void ends(void) {}
+
 int main(void)
 {
     uint32_t status = answer_cases();

@@ -5,18 +5,33 @@
 
 extern uint32_t data_from, data_start, data_end, bss_start, bss_end, stack_top;
 
-/* The two calls of semihosting (Arm IHI 0100) that are needed. */
-enum { SYS_WRITE0 = 0x04, SYS_EXIT_EXTENDED = 0x20, APPLICATION_EXIT = 0x20026 };
+/* The calls of semihosting (Arm IHI 0100) that are needed. */
+enum { SYS_OPEN = 0x01, SYS_WRITE0 = 0x04, SYS_READ = 0x06, SYS_EXIT_EXTENDED = 0x20, APPLICATION_EXIT = 0x20026 };
 
-static void semihosting(uint32_t call, const void *argument)
+static uint32_t semihosting(uint32_t call, const void *argument)
 {
     register uint32_t r0 __asm__("r0") = call;
     register const void *r1 __asm__("r1") = argument;
 
     __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+    return r0;
 }
 
 void print(const char *text) { semihosting(SYS_WRITE0, text); }
+
+uint32_t open_file(const char *name, uint32_t length)
+{
+    const uint32_t arguments[3] = {(uint32_t)name, 1 /* "rb" */, length};
+
+    return semihosting(SYS_OPEN, arguments);
+}
+
+uint32_t read_file(uint32_t file, void *to, uint32_t n)
+{
+    const uint32_t arguments[3] = {file, (uint32_t)to, n};
+
+    return n - semihosting(SYS_READ, arguments); /* it says how many are missing */
+}
 
 void leave(uint32_t status)
 {

@@ -1,0 +1,109 @@
+//go:build cores
+
+package ctest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// boards are those of bootloader/c/qemu/cases, by their cores.
+var boards = map[string]string{"Cortex-M0": "microbit", "Cortex-M4": "netduinoplus2"}
+
+// board answers cases on an emulated board with the C of a folder.
+func board(t *testing.T, folder, board string, cases []asked, flags ...string) []string {
+	var in bytes.Buffer
+	for _, c := range cases {
+		in.Write(c.fields)
+	}
+	scratch := t.TempDir()
+	if err := os.WriteFile(filepath.Join(scratch, "cases"), in.Bytes(), 0o600); err != nil {
+		t.Error(err)
+		return nil
+	}
+	out, err := exec.Command(filepath.Join(folder, "qemu", "cases"), append([]string{board, scratch}, flags...)...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", board, err, out)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+// onBoards answers cases on both boards at a time, and gives the answers by core.
+func onBoards(t *testing.T, folder string, cases []asked, flags ...string) map[string][]string {
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	answers := map[string][]string{}
+	for core, name := range boards {
+		wait.Go(func() {
+			lines := board(t, folder, name, cases, flags...)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[core] = lines
+		})
+	}
+	wait.Wait()
+	return answers
+}
+
+// TestCores demands the answers of Go from the C on this machine and on both cores.
+func TestCores(t *testing.T) {
+	cases, err := everyCase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases = slices.DeleteFunc(cases, func(a asked) bool { return a.host })
+	exe, err := casesBuild()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := onBoards(t, source, cases)
+	answers["host"] = askCases(t, exe, cases)
+	n := 0
+	for target, lines := range answers {
+		for _, d := range differences(cases, lines) {
+			t.Errorf("%s: %s", target, d)
+			n++
+		}
+	}
+	decoded := 0
+	for _, c := range cases {
+		if c.decoded {
+			decoded++
+		}
+	}
+	fmt.Printf("%d vectors × %d targets (Go, C on the host, on Cortex-M0, on Cortex-M4), %d differences\n", len(cases), 1+len(answers), n)
+	fmt.Printf("  of them %d of template T4, which the C refuses as no manifest of its profile\n", decoded)
+}
+
+// TestPlantOnCores builds the C without the comparison of classes: the boards
+// run what they are given, and their answers are looked at.
+func TestPlantOnCores(t *testing.T) {
+	all, err := suitCases()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := slices.DeleteFunc(slices.Clone(all), func(a asked) bool {
+		return a.want != "refuse class" || !strings.HasPrefix(a.id, "suit-nrf52840/T1/")
+	})
+	folder := t.TempDir()
+	if err := os.CopyFS(folder, os.DirFS(source)); err != nil {
+		t.Fatal(err)
+	}
+	if err := plants[0].apply(filepath.Join(folder, plants[0].file)); err != nil {
+		t.Fatal(err)
+	}
+	for core, lines := range onBoards(t, folder, cases) {
+		n := len(differences(cases, lines))
+		fmt.Printf("planted, %s on %s: %d of %d vectors differ\n", plants[0].name, core, n, len(cases))
+		if n == 0 {
+			t.Errorf("%s: a verifier with a mistake goes unnoticed", core)
+		}
+	}
+}
