@@ -107,3 +107,33 @@ func TestPlantOnCores(t *testing.T) {
 		}
 	}
 }
+
+// TestCost prints what one verification takes: instructions, and bytes of stack.
+func TestCost(t *testing.T) {
+	all, err := suitCases()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []asked
+	for _, id := range []string{"T1/as-it-should-be", "T1/two-of-three-signatures", "T3/as-it-should-be", "T1/full-bank"} {
+		i := slices.IndexFunc(all, func(a asked) bool { return a.id == "suit-nrf52840/"+id })
+		if i < 0 || all[i].want != "accept" {
+			t.Fatalf("%s is not there to be accepted", id)
+		}
+		cases = append(cases, all[i])
+	}
+	for core, lines := range onBoards(t, source, cases, "-DCOST") {
+		var measured []string
+		for _, line := range lines {
+			if words := strings.Fields(line); words[0] == "region" || words[0] == "stack" {
+				measured = append(measured, words[1])
+			}
+		}
+		if len(measured) != 2*len(cases) {
+			t.Fatalf("%s: %q", core, lines)
+		}
+		for i, c := range cases {
+			fmt.Printf("%s, %s: %s instructions, %s bytes of stack\n", core, c.id, measured[2*i], measured[2*i+1])
+		}
+	}
+}

@@ -50,7 +50,7 @@ void starts(void)
 
 void ends(void)
 {
-    char text[] = "stack 00000\n";
+    char text[] = "stack      \n";
     volatile uint32_t *p = &bss_end;
 
     trace_end();
