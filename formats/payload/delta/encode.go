@@ -16,7 +16,7 @@ import (
 var (
 	thresholds = []int{3, 6, 12} // of the matcher
 
-	// offers are in 1/16 bit. Fresh is in thousandths of what freshPrices says.
+	// offers are in 1/16 bit, Fresh for a byte that costs 1000/16 bits by freshPrices.
 	offers = []match.Prices{
 		{Cover: 400, Fresh: 800, Differ: 110, Again: 50, Same: []int{10, 6, 1}},
 		{Cover: 400, Fresh: 900, Differ: 110, Again: 50, Same: []int{10, 6, 1}},
@@ -97,7 +97,7 @@ func (e *encoder) trials(ctx context.Context) ([][]cover, error) {
 	}
 	plain := match.NewIndex(e.old)
 	found := make([][]cover, len(thresholds))
-	var fresh []int
+	var fresh []uint16
 	parallel(ctx, len(thresholds)+1, func(i int) {
 		if i == len(thresholds) {
 			fresh = e.freshPrices()
@@ -115,10 +115,10 @@ func (e *encoder) trials(ctx context.Context) ([][]cover, error) {
 	}
 	// A poor relocation is good enough to choose the covers of a better one.
 	all := slices.Concat(found...)
-	relocated := e.relocated(match.Choose(e.relocated(found[1]), e.image, all, scaled(offers[0], fresh)))
+	relocated := e.relocated(match.Choose(e.relocated(found[1]), e.image, all, at(offers[0], fresh)))
 	trials := make([][]cover, len(offers), len(offers)+len(found))
 	parallel(ctx, len(trials), func(i int) {
-		trials[i] = match.Choose(relocated, e.image, all, scaled(offers[i], fresh))
+		trials[i] = match.Choose(relocated, e.image, all, at(offers[i], fresh))
 	})
 	for _, covers := range found {
 		trials = append(trials, slices.DeleteFunc(covers, func(c cover) bool { return c.Length < shortest }))
@@ -131,10 +131,10 @@ func (e *encoder) relocated(covers []cover) []byte {
 	return e.relocate(e.old, newAddressMap(e.mapOf(covers)), e.newRAMMap(e.old, e.image, covers))
 }
 
-// freshPrices returns what each byte of the new image costs when no cover has
-// it, as a literal or in a repeat.
-func (e *encoder) freshPrices() []int {
-	at := make([]int, len(e.image))
+// freshPrices returns what each byte of the new image costs in 1/16 bit when no
+// cover has it, as a literal or in a repeat.
+func (e *encoder) freshPrices() []uint16 {
+	at := make([]uint16, len(e.image))
 	p := defaultPrices()
 	for _, t := range e.finder.parseGap(0, len(e.image), p) {
 		price := p.isLiteral + p.literal[t.at&1][e.image[t.at]]
@@ -142,18 +142,15 @@ func (e *encoder) freshPrices() []int {
 			price = p.isRepeat + p.newDistance + p.distance[size(t.from-1)] + p.length[size(t.length-2)]
 		}
 		for i := range t.length {
-			at[t.at+i] = int(16 * price / float64(t.length))
+			at[t.at+i] = uint16(16 * price / float64(t.length))
 		}
 	}
 	return at
 }
 
-// scaled returns prices with those of fresh bytes filled in.
-func scaled(p match.Prices, fresh []int) match.Prices {
-	p.At = make([]int, len(fresh))
-	for i, price := range fresh {
-		p.At[i] = price * p.Fresh / 1000
-	}
+// at returns prices with the share of each byte filled in.
+func at(p match.Prices, fresh []uint16) match.Prices {
+	p.At = fresh
 	return p
 }
 

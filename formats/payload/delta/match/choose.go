@@ -7,12 +7,12 @@ import (
 
 // Prices say what a format takes for what covers leave it to code, in any unit.
 type Prices struct {
-	Cover  int   // the head of a cover
-	Fresh  int   // a byte outside of covers
-	Differ int   // a byte in a cover that differs
-	At     []int // what to take in place of Fresh, by offset in the new image; nil for the same everywhere
-	Again  int   // a byte in a cover that differs by as much as that four bytes before: a moved address
-	Same   []int // the first byte of a run in a cover that does not differ, the second, and so on; the last one goes for all further
+	Cover  int      // the head of a cover
+	Fresh  int      // a byte outside of covers
+	Differ int      // a byte in a cover that differs
+	At     []uint16 // by offset in the new image, when set: Fresh goes for a byte with 1000 here, in proportion for others
+	Again  int      // a byte in a cover that differs by as much as that four bytes before: a moved address
+	Same   []int    // the first byte of a run in a cover that does not differ, the second, and so on; the last one goes for all further
 }
 
 // reach is how many bytes beyond its ends a candidate is considered.
@@ -65,7 +65,7 @@ func Choose(old, image []byte, candidates []Cover, p Prices) []Cover {
 		if p.At == nil {
 			fresh.cost += p.Fresh
 		} else {
-			fresh.cost += p.At[i]
+			fresh.cost += int(p.At[i]) * p.Fresh / 1000
 		}
 	}
 	for _, w := range open {
