@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -40,6 +41,15 @@ func buildC(t *testing.T, covers int) *cDecoder {
 		"-o", exe, "c/host/decode.c", "c/delta.c").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	size, err := exec.Command(exe, "size").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Eight bytes more than on a device, where a pointer has four.
+	ram := Header{Params: Params{MapSize: covers}}.DecoderRAM()
+	if n, err := strconv.Atoi(string(size)); err != nil || n > ram || n < ram-32 {
+		t.Errorf("the C decoder for %d covers has %s bytes, %v; DecoderRAM says %d", covers, size, err, ram)
 	}
 	cmd := exec.Command(exe)
 	stderr := new(bytes.Buffer)
@@ -115,7 +125,7 @@ func (d *cDecoder) golang(j job) (bank []byte, state [stateSize]byte, err error)
 		return nil, state, err
 	}
 	m.bytes = m.bytes[:s.Output]
-	piece := make([]byte, min(j.piece, 64))
+	piece := make([]byte, min(j.piece, 32))
 	for len(m.bytes) < j.stop {
 		n, err := g.Read(piece)
 		if errors.Is(err, io.EOF) {

@@ -185,6 +185,6 @@ func (h Header) DecoderRAM() int {
 // The C decoder's memory; its tests compare.
 const (
 	fullRAM     = 12800
-	smallRAM    = 5200
+	smallRAM    = 5100
 	ramPerCover = 14
 )

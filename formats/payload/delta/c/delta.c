@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "delta.h"
 
-enum { MAX_IMAGE = (1 << 23) - 1, MAX_MAP = 4096, MIN_RESTART = 1024, MOST = 64, BLOCK = 1024, SMALL_MAP = 64 };
+enum { MAX_IMAGE = (1 << 23) - 1, MAX_MAP = 4096, MIN_RESTART = 1024, MOST = 32, BLOCK = 1024, SMALL_MAP = 64 };
 
 /* What a unit of the old image is taken for. */
 enum kind { HALFWORD, BRANCH, POINTER, VARIABLE, LOAD, SINGLE, KINDS };

@@ -62,7 +62,7 @@ enum {
     OTAPACK_DELTA_NUMBER = 24 + 13 + 26 + 16,
     OTAPACK_DELTA_CELLS = 7 * OTAPACK_DELTA_NUMBER + 929 + (OTAPACK_DELTA_SMALL ? 512 : 4096),
     OTAPACK_DELTA_TARGETS = OTAPACK_DELTA_SMALL ? 32 : 64,
-    OTAPACK_DELTA_RECENT = 128 /* latest bytes, a power of two */
+    OTAPACK_DELTA_RECENT = 64 /* latest bytes, a power of two */
 };
 
 /* A decoder. Its fields are nobody else's business. */
@@ -83,7 +83,7 @@ struct otapack_delta {
     /* more of the header, and of the patch */
     uint32_t tag, new_length, map_size, restart, small;
     uint32_t in_length, in_next;
-    uint8_t in[32];
+    uint8_t in[16];
 
     uint8_t reached[OTAPACK_DELTA_STATE_SIZE], ahead[OTAPACK_DELTA_STATE_SIZE];
     uint8_t recent[OTAPACK_DELTA_RECENT];
@@ -109,7 +109,7 @@ int otapack_delta_begin(struct otapack_delta *d, const struct otapack_delta_io *
 
 /*
  * otapack_delta_read returns how many bytes of the new image it has copied, at
- * most 64 and n, 0 when image and patch are at their end, or a fault.
+ * most 32 and n, 0 when image and patch are at their end, or a fault.
  */
 int32_t otapack_delta_read(struct otapack_delta *d, uint8_t *to, uint32_t n);
 

@@ -4,6 +4,7 @@
  * input is six numbers, the state to go on at, patch, old image and what the bank
  * holds already. The answer is what the decoder answered last, the length of what
  * the bank holds now, the state, and that. Numbers have 32 bits, little-endian.
+ * Called with "size", it prints the bytes of a decoder.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -79,10 +80,14 @@ static int32_t run(struct otapack_delta *d, struct job *j, const struct otapack_
     return n;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     uint32_t head[6]; /* lengths of patch, old image and bank; longest image; piece; stop */
 
+    if (argc > 1 && strcmp(argv[1], "size") == 0) {
+        printf("%zu", sizeof(struct otapack_delta));
+        return 0;
+    }
     while (fread(head, sizeof head, 1, stdin) == 1) {
         struct bytes state = get(OTAPACK_DELTA_STATE_SIZE);
         struct job j;
