@@ -136,14 +136,17 @@ func (e *encoder) relocated(covers []cover) []byte {
 func (e *encoder) freshPrices() []uint16 {
 	at := make([]uint16, len(e.image))
 	p := defaultPrices()
-	for _, t := range e.finder.parseGap(0, len(e.image), p) {
-		price := p.isLiteral + p.literal[t.at&1][e.image[t.at]]
-		if t.place == afterRepeat {
-			price = p.isRepeat + p.newDistance + p.distance[size(t.from-1)] + p.length[size(t.length-2)]
+	end := len(at)
+	for _, h := range e.finder.parse(0, len(at), p) {
+		begin := end - int(h.length)
+		price := p.isLiteral + p.literal[begin&1][e.image[begin]]
+		if h.place == afterRepeat {
+			price = p.isRepeat + p.newDistance + p.distance[size(int(h.from)-1)] + p.length[size(int(h.length)-2)]
 		}
-		for i := range t.length {
-			at[t.at+i] = uint16(16 * price / float64(t.length))
+		for i := begin; i < end; i++ {
+			at[i] = uint16(16 * price / float64(h.length))
 		}
+		end = begin
 	}
 	return at
 }

@@ -135,29 +135,33 @@ func (f *finder) common(a, b, end int) int {
 	return n
 }
 
-// parseGap returns the cheapest literals and repeats for image[from:to].
-func (f *finder) parseGap(from, to int, p *prices) []token {
+// A hop is a token by where it ends, in little memory.
+type hop struct{ place, length, from int32 }
+
+// parse returns the cheapest literals and repeats for image[from:to], backwards:
+// the last hop ends at to, and each goes on where the one behind it begins.
+func (f *finder) parse(from, to int, p *prices) []hop {
 	cost := make([]float64, to-from+1)
-	by := make([]token, to-from+1) // the token that ends here
+	by := make([]hop, to-from+1) // the hop that ends here
 	for i := 1; i < len(cost); i++ {
 		cost[i] = math.Inf(1)
 	}
-	try := func(t token, price float64) {
-		i := t.at - from
-		if c := cost[i] + price; c < cost[i+t.length] {
-			cost[i+t.length], by[i+t.length] = c, t
+	try := func(i int, h hop, price float64) {
+		if end := i + int(h.length); cost[i]+price < cost[end] {
+			cost[end], by[end] = cost[i]+price, h
 		}
 	}
 	for at, long := from, 0; at < to; at++ {
 		if at < long {
 			continue
 		}
-		try(token{afterLiteral, at, 1, 0}, p.isLiteral+p.literal[at&1][f.image[at]])
+		i := at - from
+		try(i, hop{afterLiteral, 1, 0}, p.isLiteral+p.literal[at&1][f.image[at]])
 		shortest := minRepeat
 		f.matches(at, to, func(length, distance int) {
 			price := p.isRepeat + p.newDistance + p.distance[size(distance-1)]
 			for n := max(shortest, length-lengthStep); n <= length; n++ {
-				try(token{afterRepeat, at, n, distance}, price+p.length[size(n-2)])
+				try(i, hop{afterRepeat, int32(n), int32(distance)}, price+p.length[size(n-2)])
 			}
 			shortest = length + 1
 			if length >= longRepeat {
@@ -165,17 +169,29 @@ func (f *finder) parseGap(from, to int, p *prices) []token {
 			}
 		})
 		// One literal amid a repeat leaves the distance as it is.
-		if i := at - from; i > 1 && by[i].place == afterLiteral && by[i-1].place == afterRepeat {
+		if i > 1 && by[i].place == afterLiteral && by[i-1].place == afterRepeat {
 			distance := by[i-1].from
-			for n := f.common(at-distance, at, to); n >= 2; n-- {
-				try(token{afterRepeat, at, n, distance}, p.isRepeat+p.sameDistance+p.length[size(n-2)])
+			for n := f.common(at-int(distance), at, to); n >= 2; n-- {
+				try(i, hop{afterRepeat, int32(n), distance}, p.isRepeat+p.sameDistance+p.length[size(n-2)])
 			}
 		}
 	}
-	var tokens []token
-	for i := to - from; i > 0; i -= by[i].length {
-		tokens = append(tokens, by[i])
+	var path []hop
+	for i := to - from; i > 0; {
+		h := by[i]
+		i -= int(h.length)
+		path = append(path, h)
 	}
-	slices.Reverse(tokens)
+	return path
+}
+
+// parseGap returns the tokens of a parse in the order of the image.
+func (f *finder) parseGap(from, to int, p *prices) []token {
+	path := f.parse(from, to, p)
+	tokens := make([]token, 0, len(path))
+	for _, h := range slices.Backward(path) {
+		tokens = append(tokens, token{int(h.place), from, int(h.length), int(h.from)})
+		from += int(h.length)
+	}
 	return tokens
 }
