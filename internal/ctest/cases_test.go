@@ -85,10 +85,7 @@ func suitFields(d verdicts.SUIT, envelope, payload []byte) ([]byte, error) {
 		b = binary.LittleEndian.AppendUint32(b, n)
 	}
 	for _, k := range d.Keys {
-		id, err := keyID(k.Point)
-		if err != nil {
-			return nil, err
-		}
+		id := keyID(k.Point)
 		b = slices.Concat(b, k.Point, id[:16], []byte{0})
 		if k.Revoked {
 			b[len(b)-1] = 1
@@ -118,12 +115,8 @@ func suitFields(d verdicts.SUIT, envelope, payload []byte) ([]byte, error) {
 // spkiHead stands before a point in a SubjectPublicKeyInfo on P-256 (RFC 5480).
 const spkiHead = "3059301306072a8648ce3d020106082a8648ce3d03010703420004"
 
-func keyID(point []byte) (sign.KeyID, error) {
-	var head []byte
-	if _, err := fmt.Sscanf(spkiHead, "%x", &head); err != nil {
-		return sign.KeyID{}, err
-	}
-	return sha256.Sum256(slices.Concat(head, point)), nil
+func keyID(point []byte) sign.KeyID {
+	return sha256.Sum256(slices.Concat(mustHex(spkiHead), point))
 }
 
 // askCases runs a program over cases and returns its lines.
@@ -170,8 +163,12 @@ func everyCase() ([]asked, error) {
 	if err != nil {
 		return nil, err
 	}
+	shared, err := sharedKeyCases()
+	if err != nil {
+		return nil, err
+	}
 	signatures, err := signatureCases()
-	all := slices.Concat(suit, signatures)
+	all := slices.Concat(suit, shared, signatures)
 	slices.SortStableFunc(all, func(a, b asked) int { return bytes.Compare(a.envelope, b.envelope) })
 	return all, err
 }
