@@ -122,7 +122,7 @@ type Geometry struct {
 
 // Profiles returns the profiles in alphabetical order.
 func Profiles() []Profile {
-	profiles := append(ownProfiles(), mcubootSwap(), mcubootOverwrite(), nrf5SDK(), sbsfuProfile(), wolfBoot())
+	profiles := append(ownProfiles(), mcubootSwap(), mcubootOverwrite(), nrf5SDK(), sbsfuProfile(), wolfBootProfile())
 	slices.SortFunc(profiles, func(a, b Profile) int { return strings.Compare(a.Name, b.Name) })
 	return profiles
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/formats/nrfdfu"
 	"github.com/otapack/otapack/formats/sbsfu"
+	"github.com/otapack/otapack/formats/wolfboot"
 	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/sign/cose"
 	"github.com/otapack/otapack/sign/verdict"
@@ -575,6 +576,93 @@ func TestSBSFUProfileFollows(t *testing.T) {
 	s.atLeast(t, 500, 12)
 }
 
+// The wolfBoot profile against its verifier: one image on several devices, every
+// bit of its header changed, and the header once more behind a digest and a
+// signature that are right.
+func TestWolfBootProfileFollows(t *testing.T) {
+	signer, err := sign.Throwaway(sign.ESP256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := wolfBootCase{signer: signer, claimed: signer.Public(), version: 2, kind: 0x0201, firmware: testvectors.Bytes("wolfboot profile", 500)}
+	device := wolfboot.Device{
+		PartitionSize: 8 << 10, SectorSize: 2 << 10, Running: &wolfboot.Running{Version: 1, Size: 100},
+		Keys: []wolfboot.Key{{Public: signer.Public(), Partitions: wolfboot.AllPartitions}},
+	}
+	devices := []func(*wolfboot.Device){
+		func(*wolfboot.Device) {},
+		func(d *wolfboot.Device) { d.Running.Version = 2 },
+		func(d *wolfboot.Device) { d.Running.Version, d.Fallback = 2, true },
+		func(d *wolfboot.Device) { d.Running = nil },
+		func(d *wolfboot.Device) { d.UpdateSize = 600 },
+		func(d *wolfboot.Device) { d.PartitionSize, d.UpdateSize, d.SectorSize = 1000, 1000, 300 },
+		func(d *wolfboot.Device) { d.HeaderSize = 512 },
+		func(d *wolfboot.Device) { d.Keys[0].Partitions = 1 },
+		func(d *wolfboot.Device) { d.Keys[0].Partitions, d.AllowDowngrade = 2, true },
+	}
+	s := seen{profile: profile(t, "wolfboot")}
+	try := func(what string, file []byte, d wolfboot.Device) {
+		_, trace, err := wolfboot.Verify(t.Context(), file, d)
+		s.hold(t, what, fromWolfBoot(trace), err)
+	}
+	for _, c := range []struct {
+		what   string
+		change func(*wolfBootCase)
+	}{
+		{"good", func(*wolfBootCase) {}},
+		{"unsigned", func(c *wolfBootCase) { c.unsigned = true }},
+		{"version 0", func(c *wolfBootCase) { c.version = 0 }},
+		{"Ed25519", func(c *wolfBootCase) { c.kind = 0x0101 }},
+		{"bootloader", func(c *wolfBootCase) { c.kind = 0x0200 }},
+		{"empty", func(c *wolfBootCase) { c.firmware = nil }},
+		{"into the trailer", func(c *wolfBootCase) { c.firmware = make([]byte, 6<<10) }},
+	} {
+		one := made
+		c.change(&one)
+		file, err := one.build(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, change := range devices {
+			d := device
+			d.Keys, d.Running = slices.Clone(d.Keys), new(*d.Running)
+			change(&d)
+			try(fmt.Sprintf("%s, device %d", c.what, i), file, d)
+		}
+	}
+	file, err := made.build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range 8 * wolfboot.MinHeader {
+		try(fmt.Sprintf("bit %d", bit), flip(file, bit), device)
+	}
+	for n := range len(file) / 16 {
+		try(fmt.Sprintf("%d bytes", 16*n), file[:16*n], device)
+	}
+	parsed, err := wolfboot.Parse(file, wolfboot.MinHeader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(kind wolfboot.Type) int {
+		i := slices.IndexFunc(parsed.TLVs, func(e wolfboot.TLV) bool { return e.Type == kind })
+		return parsed.TLVs[i].Offset
+	}
+	digest, signature := at(wolfboot.TypeSHA256), at(wolfboot.TypeSignature)
+	for bit := 64; bit < 8*(digest-4); bit++ {
+		bent := flip(file, bit)
+		sum := sha256.Sum256(slices.Concat(bent[:digest-4], bent[wolfboot.MinHeader:]))
+		copy(bent[digest:], sum[:])
+		made, err := signer.SignDigest(t.Context(), sum[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(bent[signature:], made.Encode(sign.Raw))
+		try(fmt.Sprintf("signed bit %d", bit), bent, device)
+	}
+	s.atLeast(t, 20, 13)
+}
+
 // What the corpora do not come to is held against the sources: a reason that a
 // verifier's file names is one that its profile lists, and the other way round.
 func TestProfilesListEveryReason(t *testing.T) {
@@ -594,6 +682,7 @@ func TestProfilesListEveryReason(t *testing.T) {
 		}, []string{"SlotMismatch"}}, // of the direct-xip mode
 		{[]string{"nrf5-sdk"}, []string{"formats/nrfdfu/checks.go", "formats/nrfdfu/decode.go"}, nil},
 		{[]string{"sbsfu"}, []string{"formats/sbsfu/header.go", "formats/sbsfu/verify.go"}, []string{"SFBHeader", "TrailingBytes"}}, // of Parse
+		{[]string{"wolfboot"}, []string{"formats/wolfboot/verify.go"}, nil},
 	} {
 		inSource := map[verdict.Reason]bool{}
 		for _, file := range tt.files {

@@ -70,6 +70,8 @@ func Skips(ctx context.Context, p Profile) (*SkipMatrix, error) {
 		images, err = nrf5BadImages(ctx)
 	case "formats/sbsfu":
 		images, err = sbsfuBadImages(ctx)
+	case "formats/wolfboot":
+		images, err = wolfBootBadImages(ctx)
 	default:
 		return nil, fmt.Errorf("bootloader: profile %s: %w", p.Name, ErrNoVerifier)
 	}

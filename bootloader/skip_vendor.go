@@ -4,6 +4,7 @@ import (
 	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/formats/nrfdfu"
 	"github.com/otapack/otapack/formats/sbsfu"
+	"github.com/otapack/otapack/formats/wolfboot"
 )
 
 // fromMCUboot gives a trace the steps of a profile.
@@ -30,6 +31,15 @@ func fromNRF(trace nrfdfu.Trace) []Trace {
 
 // fromSBSFU gives a trace the steps of a profile.
 func fromSBSFU(trace sbsfu.Trace) Trace {
+	var all Trace
+	for _, c := range trace {
+		all = append(all, Check{Step(c.Step), Status(c.Status), c.Reason, c.Detail})
+	}
+	return all
+}
+
+// fromWolfBoot gives a trace the steps of a profile.
+func fromWolfBoot(trace wolfboot.Trace) Trace {
 	var all Trace
 	for _, c := range trace {
 		all = append(all, Check{Step(c.Step), Status(c.Status), c.Reason, c.Detail})

@@ -70,7 +70,7 @@ func anywhere(string) bool { return true }
 func library(pkg string) bool { return pkg != "cmd/otapack" }
 
 func comparesSecrets(pkg string) bool {
-	return slices.ContainsFunc([]string{"sign", "sign/*", "manifest", "bootloader", "bootloader/*", "formats/payload/*", "formats/mcuboot", "formats/nrfdfu", "formats/sbsfu", "hsm", "internal/provision"},
+	return slices.ContainsFunc([]string{"sign", "sign/*", "manifest", "bootloader", "bootloader/*", "formats/payload/*", "formats/mcuboot", "formats/nrfdfu", "formats/sbsfu", "formats/wolfboot", "hsm", "internal/provision"},
 		func(pattern string) bool { return matches(pattern, pkg) })
 }
 

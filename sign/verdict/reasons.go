@@ -137,7 +137,7 @@ const (
 	SignatureType         Reason = "signature-type"            // a key or hash that the bootloader does not verify with
 	CounterMissing        Reason = "security-counter-missing"  // no security counter, and the bootloader wants one
 	CounterRollback       Reason = "security-counter-rollback" // security counter below the stored one
-	VersionDowngrade      Reason = "version-downgrade"         // version below the installed one
+	VersionDowngrade      Reason = "version-downgrade"         // version below the installed one, or not above it where the bootloader asks for that
 	UUIDMissing           Reason = "uuid-missing"              // no vendor or class identifier, and the bootloader wants one
 	UUIDForm              Reason = "uuid-form"                 // text that makes no vendor or class identifier
 	BootRecordType        Reason = "boot-record-type"          // software type of a boot record that is too long or not text
@@ -155,6 +155,13 @@ const (
 	SFBInitVersion Reason = "sfb-init-version" // nothing is installed, and the version is not the one to begin with
 	SlotNotBlank   Reason = "slot-not-blank"   // bytes behind the firmware that are neither erased nor cleared
 	FlowControl    Reason = "flow-control"     // a check that has to have passed did not
+)
+
+// WolfBoot: the header of an image, and what its keys are for.
+const (
+	ImageType    Reason = "image-type"    // not an image of an application
+	TLVRepeated  Reason = "tlv-repeated"  // a type occurs twice in a header, of which the bootloader takes the first
+	KeyPartition Reason = "key-partition" // signed with a key that is for other partitions
 )
 
 // Release record: what ties the components of a release together.
