@@ -47,9 +47,8 @@ type Profile struct {
 	Name   string `json:"name"`
 	Title  string `json:"title"`
 	Source Source `json:"source"`
-	// Verifier is the package that makes the same checks in the same order; ""
-	// for a profile that is data only.
-	Verifier string `json:"verifier,omitempty"`
+	// Verifier is the package that makes the same checks in the same order.
+	Verifier string `json:"verifier"`
 
 	Steps []ProfileStep `json:"steps"` // in order
 
@@ -76,7 +75,7 @@ type ProfileStep struct {
 	Input   string   `json:"input"`
 	Compare Compare  `json:"compare"`
 	OnFail  Response `json:"on_fail"`
-	// Reasons are the codes that the step can give, for profiles with a verifier.
+	// Reasons are the codes that the step can give.
 	Reasons []verdict.Reason `json:"reasons,omitempty"`
 	// Secret says of what is compared why it must not leak by its timing; "" where
 	// an attacker can compute both sides.

@@ -46,7 +46,7 @@ type SinglePoint struct {
 	Images []string `json:"images"`
 }
 
-// ErrNoVerifier says that a profile is data only.
+// ErrNoVerifier says that a profile names no verifier of this module.
 var ErrNoVerifier = errors.New("the profile has no verifier")
 
 // badImage makes the checks over an image, less one; "" for all. The error is
@@ -56,7 +56,7 @@ type badImage struct {
 	check      func(ctx context.Context, without Step) (Trace, error)
 }
 
-// Skips makes the matrix of a profile that has a verifier. The images are made
+// Skips makes the matrix of a profile. The images are made
 // for it, with keys that live as long as the call.
 func Skips(ctx context.Context, p Profile) (*SkipMatrix, error) {
 	var images []badImage

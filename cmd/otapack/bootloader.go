@@ -64,7 +64,7 @@ type bootloaderSummary struct {
 	Title    string `json:"title"`
 	Steps    int    `json:"steps"`
 	Attempts int    `json:"trial_attempts"`
-	Verifier string `json:"verifier,omitempty"` // none: data only
+	Verifier string `json:"verifier"`
 	// Secrets are the ways in which secrets are compared.
 	Secrets []bootloader.Compare `json:"secret_compares"`
 }
@@ -82,17 +82,14 @@ func (a *app) bootloaderList() error {
 			}
 		}
 		r.Profiles = append(r.Profiles, s)
-		verifier, secrets := p.Verifier, ""
-		if verifier == "" {
-			verifier = "data only"
-		}
+		secrets := ""
 		for i, c := range s.Secrets {
 			if i > 0 {
 				secrets += ", "
 			}
 			secrets += string(c)
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\n", s.Name, s.Steps, s.Attempts, orDash(secrets), verifier, s.Title)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\n", s.Name, s.Steps, s.Attempts, orDash(secrets), s.Verifier, s.Title)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -167,13 +164,7 @@ func profileText(p bootloader.Profile) (string, error) {
 	fact("every boot", p.EveryBoot)
 	fact("hardening", p.Hardening)
 	fact("flash", geometryText(p.Geometry))
-	verifier := p.Verifier
-	if verifier == "" {
-		verifier = "none: data only"
-	} else {
-		verifier += ": same checks, same order"
-	}
-	fact("verifier", verifier)
+	fact("verifier", p.Verifier+": same checks, same order")
 	fact("source", p.Source.Project+" "+p.Source.Version)
 	for _, f := range p.Source.Files {
 		fmt.Fprintf(w, "\t%s\n", f)

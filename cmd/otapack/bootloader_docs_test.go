@@ -40,12 +40,7 @@ func profilesPage() string {
 	var b strings.Builder
 	cell := func(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
 	for _, p := range bootloader.Profiles() {
-		fmt.Fprintf(&b, "\n## %s\n\n%s. ", p.Name, p.Title)
-		if p.Verifier == "" {
-			b.WriteString("Data only.\n\n")
-		} else {
-			fmt.Fprintf(&b, "Verifier: `%s`.\n\n", p.Verifier)
-		}
+		fmt.Fprintf(&b, "\n## %s\n\n%s. Verifier: `%s`.\n\n", p.Name, p.Title, p.Verifier)
 		b.WriteString("| step | looks at | compare | on failure | |\n| --- | --- | --- | --- | --- |\n")
 		for _, s := range p.Steps {
 			var notes []string

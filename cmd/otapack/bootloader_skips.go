@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,9 +45,6 @@ func (a *app) bootloaderSkips(ctx context.Context, name string) error {
 		return err
 	}
 	m, err := bootloader.Skips(ctx, p)
-	if errors.Is(err, bootloader.ErrNoVerifier) {
-		return usageError{err}
-	}
 	if err != nil {
 		return err
 	}
