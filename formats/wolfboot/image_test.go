@@ -62,6 +62,8 @@ func FuzzParse(f *testing.F) {
 	r.firmware, r.size = r.firmware[:64], 64
 	file, d := r.build(f), device(s)
 	f.Add(file, uint32(256), uint8(0))
+	f.Add(read(f, "ecc256_v2.bin"), uint32(256), uint8(4))
+	f.Add(read(f, "ecc256_v5_sha384.bin"), uint32(512), uint8(3))
 	f.Add(file[:len(file)-1], uint32(256), uint8(3))
 	f.Fuzz(func(t *testing.T, b []byte, header uint32, step uint8) {
 		if got, err := wolfboot.Parse(b, header); err == nil {
