@@ -29,10 +29,9 @@ enum {
     HIGH = HIGH_CHANGED + 8,
     LOW = HIGH + 256, /* [high changed] */
     PLAIN = LOW + 2 * 256, /* [parity], of patches with a small map only */
-    UPPER = PLAIN, /* [near or far][context and parity][node], of all others */
-    CONTEXT = 64 * 16, /* as many as 4 * 256 */
-    LOWER = UPPER + 2 * CONTEXT,
-    ALL = OTAPACK_DELTA_SMALL ? PLAIN + 2 * 256 : LOWER + 2 * CONTEXT
+    MIXED = PLAIN, /* [upper or lower half of the byte][near or far][context and parity][node], of all others */
+    CONTEXT = 64 * 16, /* and as many as 4 * 256 */
+    ALL = OTAPACK_DELTA_SMALL ? PLAIN + 2 * 256 : MIXED + 2 * 2 * CONTEXT
 };
 
 typedef char cells_are_as_many[(int)ALL == (int)OTAPACK_DELTA_CELLS ? 1 : -1];
@@ -189,7 +188,8 @@ static int32_t clamp(int32_t v, int32_t limit) { return v < -limit ? -limit : v 
 /* mix decodes a bit of a byte with the weighted mean of what the cells of two contexts say. */
 static uint32_t mix(struct otapack_delta *d, uint32_t before, uint32_t parity, uint32_t node)
 {
-    int32_t *weights = &d->weights[parity * 4 + (node < 16 ? 0 : 2)];
+    uint32_t lower = node >= 16, drop = lower ? 7 : 3, size = lower ? 256 : 16;
+    int32_t *weights = &d->weights[parity * 4 + lower * 2];
     uint16_t *cells[2];
     int32_t in[2], sum = 0, miss;
     uint32_t zero, b;
@@ -197,11 +197,7 @@ static uint32_t mix(struct otapack_delta *d, uint32_t before, uint32_t parity, u
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t context = before >> (i == parity ? 0 : 8) & 255, p;
 
-        if (node < 16)
-            cells[i] = &d->cells[UPPER + ((context >> 3) * 2 + parity) * 16];
-        else
-            cells[i] = &d->cells[LOWER + ((context >> 7) * 2 + parity) * 256];
-        cells[i] += i * CONTEXT + node;
+        cells[i] = &d->cells[MIXED + (lower * 2 + i) * CONTEXT + ((context >> drop) * 2 + parity) * size + node];
         p = zero_of(*cells[i]);
         in[i] = between(stretched, (int32_t)p, 6);
         sum += weights[i] * in[i];
@@ -444,47 +440,44 @@ static int told(const struct otapack_delta *d, uint32_t h, uint32_t *became)
 
 /* Covers. */
 
-static struct unit plain(enum kind kind, int32_t size, uint32_t v)
+static void predict(struct otapack_delta *d, struct unit *u)
 {
-    struct unit u = {kind, size, v, v};
+    int32_t at = d->pos, old = at + d->shift;
+    uint32_t aligned = ((at | old) & 3) == 0, v;
 
-    return u;
-}
-
-static struct unit predict(struct otapack_delta *d, int32_t at, int32_t old, int32_t left)
-{
-    struct unit u;
-    uint32_t v;
-
-    if (left < 2 || ((at | old) & 1))
-        return plain(SINGLE, 1, old_bytes(d, old, 1));
-    v = old_bytes(d, old, left < 4 ? 2 : 4);
-    if (left >= 4) {
-        u = plain(BRANCH, 4, v);
-        if (((at | old) & 3) == 0 && v - d->old_base < d->io->old_length) {
-            u.kind = POINTER;
-            u.predicted = d->new_base + (uint32_t)moved(d, (int32_t)(v - d->old_base));
-            return u;
+    u->size = d->covering < 2 || ((at | old) & 1) ? 1 : d->covering < 4 ? 2 : 4;
+    u->old = u->predicted = v = old_bytes(d, old, u->size);
+    if (u->size == 1) {
+        u->kind = SINGLE;
+        return;
+    }
+    if (u->size == 4) {
+        if (aligned && v - d->old_base < d->io->old_length) {
+            u->kind = POINTER;
+            u->predicted = d->new_base + (uint32_t)moved(d, (int32_t)(v - d->old_base));
+            return;
         }
-        if (((at | old) & 3) == 0 && v >= d->ram_start && v < d->ram_end) {
-            u.kind = VARIABLE;
-            u.predicted = variable_moved(d, v);
-            return u;
+        if (aligned && v >= d->ram_start && v < d->ram_end) {
+            u->kind = VARIABLE;
+            u->predicted = variable_moved(d, v);
+            return;
         }
         if (is_branch(v)) {
-            u.predicted = set_field(v, (uint32_t)moved(d, target(v)) >> 1);
-            return u;
+            u->kind = BRANCH;
+            u->predicted = set_field(v, (uint32_t)moved(d, target(v)) >> 1);
+            return;
         }
     }
-    u = plain(HALFWORD, 2, v & 0xffff);
-    if (u.old >> 11 == 9) { /* LDR Rt, [PC, #imm8*4] */
-        int32_t distance = map_moved(d, ((old + 4) & ~3) + (int32_t)(v & 255) * 4) - ((at + 4) & ~3);
+    u->kind = HALFWORD;
+    u->size = 2;
+    u->old = u->predicted = v & 0xffff;
+    if (u->old >> 11 == 9) { /* LDR Rt, [PC, #imm8*4] */
+        uint32_t distance = (uint32_t)(map_moved(d, ((old + 4) & ~3) + (int32_t)(v & 255) * 4) - ((at + 4) & ~3));
 
-        u.kind = LOAD;
-        if (distance >= 0 && distance <= 1020 && (distance & 3) == 0)
-            u.predicted = (u.old & 0xff00) | (uint32_t)distance / 4;
+        u->kind = LOAD;
+        if (distance <= 1020 && (distance & 3) == 0)
+            u->predicted = (u->old & 0xff00) | distance / 4;
     }
-    return u;
 }
 
 static int32_t coded_difference(struct otapack_delta *d, uint32_t kind)
@@ -584,7 +577,7 @@ static int32_t unit(struct otapack_delta *d, uint32_t *bytes)
         d->dirty = bit(d, DIRTY + (d->dirt_history & 7));
         d->dirt_history = d->dirt_history << 1 | d->dirty;
     }
-    u = predict(d, d->pos, d->pos + d->shift, d->covering);
+    predict(d, &u);
     *bytes = u.predicted;
     if (d->dirty) {
         uint16_t *cell = &d->cells[miss_cell(d, &u)];
