@@ -9,8 +9,6 @@ void otapack_cbor_fail(struct otapack_cbor *r)
     r->bad = 1;
 }
 
-uint32_t otapack_cbor_next(const struct otapack_cbor *r, uint8_t byte) { return r->left != 0 && *r->at == byte; }
-
 const uint8_t *otapack_cbor_take(struct otapack_cbor *r, uint32_t n)
 {
     const uint8_t *start = r->at;
@@ -22,6 +20,14 @@ const uint8_t *otapack_cbor_take(struct otapack_cbor *r, uint32_t n)
     r->at += n;
     r->left -= n;
     return start;
+}
+
+uint32_t otapack_cbor_next(struct otapack_cbor *r, uint8_t byte)
+{
+    if (r->left == 0 || *r->at != byte)
+        return 0;
+    otapack_cbor_take(r, 1);
+    return 1;
 }
 
 void otapack_cbor_is(struct otapack_cbor *r, const char *bytes, uint32_t n)
@@ -64,14 +70,17 @@ uint64_t otapack_cbor_head(struct otapack_cbor *r, uint32_t major)
     return (uint64_t)high << 32 | low;
 }
 
-uint32_t otapack_cbor_u32(struct otapack_cbor *r)
+uint32_t otapack_cbor_count(struct otapack_cbor *r, uint32_t major, uint32_t min, uint32_t max)
 {
-    uint64_t v = otapack_cbor_head(r, OTAPACK_UNSIGNED);
+    uint64_t n = otapack_cbor_head(r, major);
 
-    if (v > UINT32_MAX)
-        otapack_cbor_fail(r);
-    return (uint32_t)v;
+    if (n >= min && n <= max)
+        return (uint32_t)n;
+    otapack_cbor_fail(r);
+    return 0;
 }
+
+uint32_t otapack_cbor_u32(struct otapack_cbor *r) { return otapack_cbor_count(r, OTAPACK_UNSIGNED, 0, UINT32_MAX); }
 
 int64_t otapack_cbor_int(struct otapack_cbor *r)
 {
@@ -114,15 +123,11 @@ static uint32_t is_utf8(const uint8_t *s, uint32_t n)
 
 struct otapack_string otapack_cbor_string(struct otapack_cbor *r, uint32_t major, uint32_t min, uint32_t max)
 {
-    uint64_t n = otapack_cbor_head(r, major);
-    struct otapack_string s = {NULL, 0};
+    uint32_t n = otapack_cbor_count(r, major, min, max);
+    struct otapack_string s = {otapack_cbor_take(r, n), n};
 
-    if (n < min || n > max)
-        otapack_cbor_fail(r);
-    s.at = otapack_cbor_take(r, (uint32_t)n);
     if (!s.at)
-        return s;
-    s.size = (uint32_t)n;
+        s.size = 0;
     if (major == OTAPACK_TEXT && !is_utf8(s.at, s.size))
         otapack_cbor_fail(r);
     return s;
@@ -153,8 +158,7 @@ static uint32_t comes_before(struct otapack_string a, struct otapack_string b)
 
 void otapack_cbor_skip(struct otapack_cbor *r, uint32_t depth)
 {
-    uint32_t major;
-    uint64_t n;
+    uint32_t major, n;
     struct otapack_string last = {NULL, 0};
 
     if (depth == 0 || r->left == 0) {
@@ -172,11 +176,12 @@ void otapack_cbor_skip(struct otapack_cbor *r, uint32_t depth)
         otapack_cbor_string(r, major, 0, UINT32_MAX);
         return;
     }
-    n = otapack_cbor_head(r, major);
-    if (major < OTAPACK_BYTES)
-        return;
-    if (major > OTAPACK_MAP) /* a tag */
-        n = 1;
+    if (major == OTAPACK_ARRAY || major == OTAPACK_MAP) {
+        n = otapack_cbor_count(r, major, 0, r->left); /* each member takes a byte at least */
+    } else {
+        otapack_cbor_head(r, major);
+        n = major > OTAPACK_MAP; /* a tag, or a number */
+    }
     for (; n != 0 && !r->bad; n--) {
         struct otapack_string key = {r->at, r->left};
 

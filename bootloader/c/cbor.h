@@ -28,8 +28,8 @@ enum { OTAPACK_UNSIGNED = 0, OTAPACK_BYTES = 2, OTAPACK_TEXT = 3, OTAPACK_ARRAY 
 
 void otapack_cbor_fail(struct otapack_cbor *r);
 
-/* otapack_cbor_next answers 1 if the next byte is this one, and does not read it. */
-uint32_t otapack_cbor_next(const struct otapack_cbor *r, uint8_t byte);
+/* otapack_cbor_next answers 1 if the next byte is this one, and reads it then. */
+uint32_t otapack_cbor_next(struct otapack_cbor *r, uint8_t byte);
 
 /* otapack_cbor_take reads n bytes as they are. */
 const uint8_t *otapack_cbor_take(struct otapack_cbor *r, uint32_t n);
@@ -42,6 +42,9 @@ void otapack_cbor_is(struct otapack_cbor *r, const char *bytes, uint32_t n);
 
 /* otapack_cbor_head reads the head of an item of one major type, and returns its argument. */
 uint64_t otapack_cbor_head(struct otapack_cbor *r, uint32_t major);
+
+/* otapack_cbor_count reads the head of an array or a map of min to max members, and returns how many these are. */
+uint32_t otapack_cbor_count(struct otapack_cbor *r, uint32_t major, uint32_t min, uint32_t max);
 
 /* otapack_cbor_u32 reads an unsigned integer below 2^32. */
 uint32_t otapack_cbor_u32(struct otapack_cbor *r);

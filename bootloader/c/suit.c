@@ -69,11 +69,7 @@ static struct otapack_string read_kid(struct otapack_cbor *r, uint32_t has)
 /* read_one_more reads the head of a map of n pairs or of n + 1, and answers whether it is the latter. */
 static uint32_t read_one_more(struct otapack_cbor *r, uint32_t n)
 {
-    uint64_t pairs = otapack_cbor_head(r, OTAPACK_MAP);
-
-    if (pairs != n && pairs != n + 1)
-        otapack_cbor_fail(r);
-    return pairs == n + 1;
+    return otapack_cbor_count(r, OTAPACK_MAP, n, n + 1) > n;
 }
 
 /* check_signature holds the two halves of a signature against an order of n bytes. */
@@ -115,13 +111,11 @@ static void read_block(struct otapack_cbor *r, struct otapack_envelope *e)
 static void read_wrapper(struct otapack_cbor *r, struct otapack_envelope *e)
 {
     struct otapack_cbor wrapper = otapack_cbor_open(r, MAX_WRAPPER), block;
-    uint64_t n = otapack_cbor_head(&wrapper, OTAPACK_ARRAY);
+    uint32_t n = otapack_cbor_count(&wrapper, OTAPACK_ARRAY, 2, 1 + OTAPACK_MAX_BLOCKS);
 
-    if (n < 2 || n > 1 + OTAPACK_MAX_BLOCKS)
-        otapack_cbor_fail(&wrapper);
     OTAPACK_IS(&wrapper, "\x58\x24");
     e->digest = read_digest(&wrapper);
-    while (--n != 0 && !wrapper.bad) {
+    for (; n > 1 && !wrapper.bad; n--) {
         block = otapack_cbor_open(&wrapper, MAX_BLOCK);
         read_block(&block, e);
         otapack_cbor_close(&wrapper, &block);
@@ -150,23 +144,21 @@ static struct otapack_cbor reader_of(const struct otapack_element *e)
 uint32_t otapack_read_envelope(struct otapack_envelope *e, const uint8_t *data, uint32_t size)
 {
     struct otapack_cbor r = {data, size, 0}, text;
-    uint64_t pairs;
+    uint32_t pairs;
 
     otapack_wipe(e, sizeof *e);
     OTAPACK_IS(&r, "\xd8\x6b");
-    pairs = otapack_cbor_head(&r, OTAPACK_MAP);
+    pairs = otapack_cbor_count(&r, OTAPACK_MAP, 2, 5);
     OTAPACK_IS(&r, "\x02");
     read_wrapper(&r, e);
     OTAPACK_IS(&r, "\x03");
     read_element(&r, &e->manifest, MAX_MANIFEST);
     pairs -= 2;
     if (otapack_cbor_next(&r, 20)) {
-        OTAPACK_IS(&r, "\x14");
         read_element(&r, &e->install, MAX_INSTALL);
         pairs--;
     }
     if (otapack_cbor_next(&r, 23)) {
-        OTAPACK_IS(&r, "\x17");
         read_element(&r, &e->text, MAX_TEXT);
         text = reader_of(&e->text);
         otapack_cbor_skip(&text, TEXT_DEPTH);
@@ -197,12 +189,9 @@ uint32_t otapack_element_is(const struct otapack_element *e, const uint8_t diges
 /* read_version reads 1 to 3 numbers, and then perhaps -1 to -3 and its number. */
 static void read_version(struct otapack_cbor *r)
 {
-    uint64_t n = otapack_cbor_head(r, OTAPACK_ARRAY);
     uint32_t numbers = 0, marks = 0, behind = 0;
 
-    if (n < 1 || n > 5)
-        otapack_cbor_fail(r);
-    for (; n != 0 && !r->bad; n--) {
+    for (uint32_t n = otapack_cbor_count(r, OTAPACK_ARRAY, 1, 5); n != 0; n--) {
         int64_t v = otapack_cbor_int(r);
 
         if (v < -3 || v > INT32_MAX)
@@ -227,7 +216,7 @@ static struct otapack_string read_component(struct otapack_cbor *r)
 /* read_shared reads the shared sequence, which identifies the device and the image. */
 static void read_shared(struct otapack_cbor *r, struct otapack_manifest *m)
 {
-    uint64_t elements = otapack_cbor_head(r, OTAPACK_ARRAY);
+    uint32_t elements = otapack_cbor_count(r, OTAPACK_ARRAY, 6, 10);
 
     if (m->encrypted)
         OTAPACK_IS(r, "\x0c\x00");
@@ -259,14 +248,10 @@ static void read_common(struct otapack_cbor *r, struct otapack_manifest *m)
 {
     struct otapack_cbor common = otapack_cbor_open(r, MAX_MANIFEST), shared;
     struct otapack_string image, received;
-    uint64_t components;
 
     OTAPACK_IS(&common, "\xa2\x02");
-    components = otapack_cbor_head(&common, OTAPACK_ARRAY);
-    if (components < 1 || components > 2)
-        otapack_cbor_fail(&common);
+    m->encrypted = otapack_cbor_count(&common, OTAPACK_ARRAY, 1, 2) == 2;
     image = read_component(&common);
-    m->encrypted = components == 2;
     if (m->encrypted) {
         received = read_component(&common);
         if (image.size == received.size && otapack_equal(image.at, received.at, image.size) != OTAPACK_BAD)
@@ -284,7 +269,6 @@ void otapack_read_recipient(struct otapack_cbor *r, struct otapack_recipient *to
     OTAPACK_IS(r, "\x83");
     to->x = to->y = NULL;
     if (otapack_cbor_next(r, 0x40)) { /* A128KW: nothing protected */
-        OTAPACK_IS(r, "\x40");
         to->kid.size = read_one_more(r, 1);
         OTAPACK_IS(r, "\x01\x22");
         to->kid = read_kid(r, to->kid.size);
@@ -303,17 +287,13 @@ void otapack_read_recipient(struct otapack_cbor *r, struct otapack_recipient *to
 static void read_encryption(struct otapack_cbor *r, struct otapack_manifest *m)
 {
     struct otapack_recipient recipient;
-    uint64_t n;
 
     OTAPACK_IS(r, "\xd8\x60\x84\x40\xa2\x01\x39\xff\xfd\x05\x50");
     m->iv = otapack_cbor_take(r, 16);
     OTAPACK_IS(r, "\xf6");
-    n = otapack_cbor_head(r, OTAPACK_ARRAY);
-    if (n < 1 || n > 8)
-        otapack_cbor_fail(r);
-    m->recipients = (uint32_t)n;
+    m->recipients = otapack_cbor_count(r, OTAPACK_ARRAY, 1, 8);
     m->recipient = *r;
-    for (; n != 0 && !r->bad; n--)
+    for (uint32_t n = m->recipients; n != 0; n--)
         otapack_read_recipient(r, &recipient);
 }
 
@@ -350,7 +330,7 @@ static void read_severable(struct otapack_cbor *r, const struct otapack_envelope
     const uint8_t *digest;
 
     OTAPACK_IS(r, "\x14");
-    if (!otapack_cbor_next(r, 0x82)) {
+    if (r->left == 0 || *r->at != 0x82) {
         install = otapack_cbor_open(r, MAX_MANIFEST);
         if (e->install.encoded.at) /* twice */
             otapack_cbor_fail(r);
@@ -393,7 +373,7 @@ static void check_payload(struct otapack_cbor *r, const struct otapack_envelope 
 uint32_t otapack_read_manifest(struct otapack_manifest *m, const struct otapack_envelope *e)
 {
     struct otapack_cbor r = reader_of(&e->manifest), version;
-    uint64_t pairs = otapack_cbor_head(&r, OTAPACK_MAP);
+    uint32_t pairs = otapack_cbor_count(&r, OTAPACK_MAP, 6, 8);
 
     otapack_wipe(m, sizeof *m);
     OTAPACK_IS(&r, "\x01\x01\x02");
@@ -402,7 +382,6 @@ uint32_t otapack_read_manifest(struct otapack_manifest *m, const struct otapack_
     read_common(&r, m);
     pairs -= 6;
     if (otapack_cbor_next(&r, 6)) {
-        OTAPACK_IS(&r, "\x06");
         version = otapack_cbor_open(&r, MAX_NAME);
         read_version(&version);
         otapack_cbor_close(&r, &version);
