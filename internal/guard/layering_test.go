@@ -64,7 +64,7 @@ var layers = []layer{
 
 	{pkg: "internal/atomicfile"},
 	{pkg: "internal/census", own: []string{"manifest"}},
-	{pkg: "internal/ctest", own: []string{"formats/payload/encrypt", "internal/vectors", "manifest", "sign", "sign/cose", "sign/strictcbor"}}, // in tests
+	{pkg: "internal/ctest", own: []string{"formats/payload/encrypt", "internal/vectors", "manifest", "sign", "sign/cose", "sign/strictcbor"}, modules: []string{cbor}}, // in tests
 	{pkg: "internal/ceremony", own: []string{"sign", "sign/*"}},
 	{pkg: "internal/guard"},
 	// Factory secrets are made by what the command hands in.
