@@ -229,6 +229,7 @@ func testResume(t *testing.T, d *cDecoder) {
 	p.Restart = 1024
 	patch := encode(t, old, image, p)
 	seen := map[[stateSize]byte]bool{}
+	refused := 0
 	for stop := 100; stop < len(image); stop += 300 {
 		j := whole(patch, old)
 		j.stop = stop
@@ -245,11 +246,13 @@ func testResume(t *testing.T, d *cDecoder) {
 			damaged := j
 			damaged.state[i/8] ^= 1 << (i % 8)
 			damaged.bank = append(bytes.Clone(image), make([]byte, len(image))...) // so that there is something everywhere
-			d.compare(t, fmt.Sprintf("from %d, bit %d flipped", stop, i), damaged)
+			if _, _, err := d.compare(t, fmt.Sprintf("from %d, bit %d flipped", stop, i), damaged); err != nil {
+				refused++
+			}
 		}
 	}
-	if len(seen) < 5 {
-		t.Errorf("%d states", len(seen))
+	if len(seen) < 5 || refused < 10*len(seen) {
+		t.Errorf("%d states, %d damaged ones refused", len(seen), refused)
 	}
 }
 
@@ -268,11 +271,19 @@ func testDamage(t *testing.T, d *cDecoder) {
 		for i := 0; i < 8*len(patch); i += 3 {
 			damaged := bytes.Clone(patch)
 			damaged[i/8] ^= 1 << (i % 8)
-			d.compare(t, fmt.Sprintf("bit %d flipped", i), whole(damaged, old))
+			if _, _, err := d.compare(t, fmt.Sprintf("bit %d flipped", i), whole(damaged, old)); err == nil && i >= 8*maxHeader {
+				t.Errorf("bit %d flipped: no error", i)
+			}
 		}
-		d.compare(t, "a byte more", whole(append(bytes.Clone(patch), 0), old))
-		d.compare(t, "other old image", whole(patch, make([]byte, len(old))))
-		d.compare(t, "longer old image", whole(patch, append(bytes.Clone(old), 0)))
+		if _, _, err := d.compare(t, "a byte more", whole(append(bytes.Clone(patch), 0), old)); !errors.Is(err, ErrTrailing) {
+			t.Errorf("a byte more: %v", err)
+		}
+		if _, _, err := d.compare(t, "a blank old image", whole(patch, make([]byte, len(old)))); err == nil {
+			t.Error("a blank old image: no error")
+		}
+		if _, _, err := d.compare(t, "a longer old image", whole(patch, append(bytes.Clone(old), 0))); !errors.Is(err, ErrOld) {
+			t.Errorf("a longer old image: %v", err)
+		}
 		j := whole(patch, old)
 		j.most = len(image) - 1
 		if _, _, err := d.compare(t, "a small bank", j); !errors.Is(err, ErrLimit) {
