@@ -2,7 +2,9 @@ package wolfboot_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
+	"strconv"
 	"testing"
 
 	"github.com/otapack/otapack/formats/wolfboot"
@@ -60,5 +62,47 @@ func TestPublishedImages(t *testing.T) {
 	}
 	if _, _, err := wolfboot.Verify(t.Context(), read(t, "ecc256_v9_delta.bin"), toolDevice(t)); !errors.Is(err, wolfboot.ErrUnsupported) {
 		t.Errorf("delta: %v", err)
+	}
+}
+
+// What wolfBoot's own code said of changes of an image, most of them signed again.
+func TestWolfBootAgrees(t *testing.T) {
+	var cases []struct {
+		WolfBoot string            // the step that refuses, or "taken"
+		Changes  map[string]string // offset: bytes
+	}
+	if err := testvectors.JSON("wolfboot/verdicts.json", &cases); err != nil {
+		t.Fatal(err)
+	}
+	d := toolDevice(t)
+	d.Running = &wolfboot.Running{Version: 1, Size: 100}
+	seen := map[string]int{}
+	for i, c := range cases {
+		file := read(t, "ecc256_v2.bin")
+		for offset, digits := range c.Changes {
+			at, err := strconv.Atoi(offset)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := hex.DecodeString(digits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			copy(file[at:], b)
+		}
+		_, trace, err := wolfboot.Verify(t.Context(), file, d)
+		got := "taken"
+		if err != nil && len(trace) > 0 {
+			got = string(trace[len(trace)-1].Step)
+		}
+		if got != c.WolfBoot {
+			t.Errorf("case %d: %s, %v; wolfBoot says %s", i, got, err, c.WolfBoot)
+		}
+		seen[c.WolfBoot]++
+	}
+	for _, verdict := range []string{"taken", "open", "type", "size", "integrity", "authenticity", "version"} {
+		if seen[verdict] == 0 {
+			t.Errorf("no case for %s", verdict)
+		}
 	}
 }
