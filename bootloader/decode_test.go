@@ -41,7 +41,12 @@ func codedParcel(t testing.TB, chip Chip) *parcel {
 	t.Helper()
 	image := bytes.Repeat(testImage(t, 500), 4)
 	p := newParcel(t, chip, "T1", image)
-	p.code(deflate(t, image), manifest.Decoding{Coding: manifest.CodingDeflate, RAM: 2048})
+	payload := deflate(t, image)
+	_, window, err := compress.Decode(compress.Deflate, payload, len(image))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.code(payload, manifest.Decoding{Coding: manifest.CodingDeflate, RAM: uint32(compress.Deflate.DecoderRAM(window))})
 	return p
 }
 

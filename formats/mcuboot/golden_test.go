@@ -3,8 +3,6 @@ package mcuboot_test
 import (
 	"bytes"
 	"crypto"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
@@ -56,17 +54,6 @@ func payload(t testing.TB, name string) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-func ctr(t testing.TB, key, data []byte) []byte {
-	t.Helper()
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := make([]byte, len(data))
-	cipher.NewCTR(block, make([]byte, aes.BlockSize)).XORKeyStream(out, data)
-	return out
 }
 
 func imgtools(t testing.TB, g testvectors.MCUbootImage) []byte {

@@ -3,6 +3,7 @@
 package atomicfile
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -15,7 +16,7 @@ func lock(dir *os.File) error {
 		return err
 	}
 	controlErr := conn.Control(func(fd uintptr) {
-		for err = syscall.EINTR; err == syscall.EINTR; {
+		for err = syscall.EINTR; errors.Is(err, syscall.EINTR); {
 			err = syscall.Flock(int(fd), syscall.LOCK_EX)
 		}
 	})
