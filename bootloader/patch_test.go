@@ -39,7 +39,7 @@ func TestRehearsePatch(t *testing.T) {
 		"motor first": patched(t, motorFirst(brush(t, 1, 3000)), 9000, false),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r.Pairs, r.Grain = 1, 1024
+			r.Pairs, r.Grain, r.Sample = 1, 1024, 60
 			o := runAll(t, r, noFault)
 			if len(o.Failures) > 0 || len(o.Ends) < 2 {
 				t.Errorf("%+v, %+v", o.Failures, o.Ends)

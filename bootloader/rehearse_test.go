@@ -129,7 +129,7 @@ func TestRehearse(t *testing.T) {
 		"gateway": {[]RehearsedComponent{motor("T1")}, nil, []string{"motor 1.4.2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := runAll(t, Rehearsal{Components: tt.components, Allows: allowing(tt.allowed...), Seed: 7, Grain: 1024, Pairs: 1}, noFault)
+			o := runAll(t, Rehearsal{Components: tt.components, Allows: allowing(tt.allowed...), Seed: 7, Grain: 1024, Pairs: 1, Sample: 60}, noFault)
 			if len(o.Failures) > 0 {
 				t.Errorf("%+v", o.Failures)
 			}
@@ -266,7 +266,7 @@ func TestPeerWaitsForConfirm(t *testing.T) {
 // The result depends on the seed and on nothing else.
 func TestDeterministic(t *testing.T) {
 	r := brush(t, 2000, 1000)
-	r.Pairs, r.Workers = 2, 1
+	r.Pairs, r.Workers, r.Sample = 2, 1, 40
 	one := runAll(t, r, noFault)
 	r.Workers = 4
 	if four := runAll(t, r, noFault); !reflect.DeepEqual(one, four) {

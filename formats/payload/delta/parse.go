@@ -85,10 +85,10 @@ type finder struct {
 
 const (
 	noMatch    = -1
-	chainDepth = 256 // occurrences tried
+	chainDepth = 64 // occurrences tried
 	minRepeat  = 3
 	lengthStep = 300 // lengths tried below the longest
-	longRepeat = 500 // bytes of a repeat that is not searched for better ones inside
+	longRepeat = 100 // bytes of a repeat that is not searched for better ones inside
 )
 
 func newFinder(image []byte) *finder {
