@@ -20,7 +20,7 @@ type pair struct {
 }
 
 // pairs reads testdata/peers.csv and the images that it names. The best peer is
-// the smallest patch of 83 methods: bsdiff, xdelta3, zstd, detools, HDiffPatch,
+// the smallest patch of 62 methods: bsdiff, xdelta3, zstd, detools, HDiffPatch,
 // HPatchLite, jojodiff and wolfBoot in all settings that fit, those for which no
 // decoder in C exists among them.
 func pairs(t testing.TB) []pair {
