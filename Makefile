@@ -57,13 +57,14 @@ consttime:
 	$(GO) vet -tags valgrind ./internal/valgrind ./bootloader
 	$(GO) test -tags valgrind -count=1 -exec 'valgrind -q --log-file=/dev/null' -run 'TestConstantTime$$' ./bootloader
 
-## cores: the C for bootloaders on an emulated Cortex-M0 and M4: Go's verdicts; what handles secrets leaves one trace
+## cores: the C for bootloaders on an emulated Cortex-M0 and M4: Go's verdicts; what handles secrets leaves one trace; what the decoder of od1 takes there
 cores:
 	@scripts/deps cores
 	$(GO) vet -tags cores ./internal/ctest
 	$(GO) test -tags cores -count=1 -v -run 'Cores$$|Cost$$' ./internal/ctest
 	bootloader/c/qemu/sizes
 	bootloader/c/qemu/secrets
+	formats/payload/delta/c/size
 
 ## faults: single faults in the decision to boot, simulated: the hardened one resists, the controls fall
 faults:
