@@ -97,6 +97,7 @@ func (e *encoder) trials(ctx context.Context) ([][]cover, error) {
 	}
 	plain := match.NewIndex(e.old)
 	found := make([][]cover, len(thresholds))
+	var sorting sync.Mutex // suffixes: one after the other, for the memory that it takes
 	var fresh []uint16
 	parallel(ctx, len(thresholds)+1, func(i int) {
 		if i == len(thresholds) {
@@ -106,7 +107,11 @@ func (e *encoder) trials(ctx context.Context) ([][]cover, error) {
 		found[i] = plain.Covers(e.image, thresholds[i])
 		for range rounds {
 			if ctx.Err() == nil {
-				found[i] = match.NewIndex(e.relocated(found[i])).Covers(e.image, thresholds[i])
+				relocated := e.relocated(found[i])
+				sorting.Lock()
+				index := match.NewIndex(relocated)
+				sorting.Unlock()
+				found[i] = index.Covers(e.image, thresholds[i])
 			}
 		}
 	})
@@ -131,13 +136,24 @@ func (e *encoder) relocated(covers []cover) []byte {
 	return e.relocate(e.old, newAddressMap(e.mapOf(covers)), e.newRAMMap(e.old, e.image, covers))
 }
 
+// pricedAtOnce is how many bytes are priced at once, which takes twenty times as
+// much memory.
+const pricedAtOnce = 64 << 10
+
 // freshPrices returns what each byte of the new image costs in 1/16 bit when no
 // cover has it, as a literal or in a repeat.
 func (e *encoder) freshPrices() []uint16 {
 	at := make([]uint16, len(e.image))
+	for from := 0; from < len(at); from += pricedAtOnce {
+		e.price(at, from, min(from+pricedAtOnce, len(at)))
+	}
+	return at
+}
+
+// price fills in the prices of a part of the image.
+func (e *encoder) price(at []uint16, from, end int) {
 	p := defaultPrices()
-	end := len(at)
-	for _, h := range e.finder.parse(0, len(at), p) {
+	for _, h := range e.finder.parse(from, end, p) {
 		begin := end - int(h.length)
 		price := p.isLiteral + p.literal[begin&1][e.image[begin]]
 		if h.place == afterRepeat {
@@ -148,7 +164,6 @@ func (e *encoder) freshPrices() []uint16 {
 		}
 		end = begin
 	}
-	return at
 }
 
 // at returns prices with the share of each byte filled in.
