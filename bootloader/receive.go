@@ -91,7 +91,7 @@ func (s *bankStore) WriteAt(p []byte, off int64) (int, error) {
 	for n := 0; n < len(p); {
 		at := off + int64(n)
 		if at%s.pageSize() == 0 {
-			s.page = s.page[:0]
+			s.page = make([]byte, 0, s.pageSize()) // whoever watches keeps the one before
 		}
 		part := p[n:min(len(p), n+int(s.pageSize())-len(s.page))]
 		s.page = append(s.page, part...)

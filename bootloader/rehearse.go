@@ -34,6 +34,7 @@ type Rehearsal struct {
 	Pairs int
 	// Workers is how many runs are made at a time, 0 for one per processor.
 	Workers int
+	only    []Run // in tests: the ways, instead of all
 	// Progress, unless nil, is called now and then by one goroutine at a time.
 	Progress func(done, total int)
 }
@@ -104,13 +105,7 @@ type job struct {
 
 // cutAll makes all runs.
 func (p *plan) cutAll(ctx context.Context, t *tally) error {
-	ways := []Run{{}, {Lossy: true}}
-	if p.host >= 0 && !p.parts[p.host].updated() { // it could fall back
-		ways = append(ways, Run{Sick: Host})
-	}
-	if p.feeds() {
-		ways = append(ways, Run{Sick: Peers})
-	}
+	ways := p.ways()
 	chosen := make([][]bool, len(ways))
 	for i, way := range ways {
 		var err error
@@ -153,6 +148,21 @@ func (p *plan) cutAll(ctx context.Context, t *tally) error {
 	return context.Cause(ctx)
 }
 
+// ways returns the ways through the installation, without cuts.
+func (p *plan) ways() []Run {
+	ways := []Run{{}, {Lossy: true}}
+	if p.only != nil {
+		return p.only
+	}
+	if p.host >= 0 && !p.parts[p.host].updated() { // it could fall back
+		ways = append(ways, Run{Sick: Host})
+	}
+	if p.feeds() {
+		ways = append(ways, Run{Sick: Peers})
+	}
+	return ways
+}
+
 // world returns the device before the release, for a run.
 func (p *plan) world(r Run) *world {
 	w := p.start.clone(r.rand(p.Seed))
@@ -187,6 +197,10 @@ func (p *plan) choose(ctx context.Context, way Run, t *tally) ([]bool, error) {
 			records++
 		}
 	}
+	if way.costly() {
+		clear(journals)
+		records = 0
+	}
 	chosen := journals // all of the journals' operations, and of the others
 	others := len(journals) - records
 	wanted := others
@@ -206,15 +220,19 @@ func (p *plan) choose(ctx context.Context, way Run, t *tally) ([]bool, error) {
 	return chosen, nil
 }
 
-// costlySample is about how many operations are cut on ways that cost more: with
-// lossy links, and with peers that are fed over and over.
+// costlySample is how many operations are cut on costly ways.
 const costlySample = 64
+
+// costly reports whether a run on a way takes longer than on others: with lossy
+// links, and with peers that are fed over and over. The journals' operations are
+// not all cut there.
+func (r Run) costly() bool { return r.Lossy || r.Sick == Peers }
 
 // sample is about how many cut points of a way are tried, 0 for all. On costly ways
 // it is a quarter of what was asked for.
 func (p *plan) sample(way Run) int {
 	switch {
-	case !way.Lossy && way.Sick != Peers:
+	case !way.costly():
 		return p.Sample
 	case p.Sample > 0:
 		return max(p.Sample/4, 1)
