@@ -20,11 +20,12 @@ demo: build
 	@scripts/deps demo
 	@scripts/demo
 
-## test: everything that has to hold, under the race detector
+## test: everything that has to hold, under the race detector, and all of the long rehearsals without
 test:
 	@scripts/deps test
 	$(GO) vet ./...
-	$(GO) test -race ./...
+	$(GO) test -race -short ./...
+	$(GO) test ./bootloader ./formats/mcuboot
 
 ## modules: package hsm over four PKCS#11 modules: SoftHSM, NSS, a TPM, p11-kit's remote
 # As root it puts one file into /etc/pkcs11/modules while it runs, for the test

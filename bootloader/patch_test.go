@@ -63,6 +63,7 @@ func TestRehearsePatch(t *testing.T) {
 
 // The mistakes that a patch makes possible.
 func TestRehearsePatchFaults(t *testing.T) {
+	notShort(t)
 	for f, want := range map[fault]verdict.Reason{
 		patchInPlace: verdict.RehearsalBrick, // the image that runs is the one that is written
 	} {

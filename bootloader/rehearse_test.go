@@ -53,8 +53,12 @@ func brush(t testing.TB, radio, motor int) Rehearsal {
 	}
 }
 
+// runAll makes all runs; few of them with -short, which goes with the race detector.
 func runAll(t testing.TB, r Rehearsal, f fault) *Outcome {
 	t.Helper()
+	if testing.Short() {
+		r.Sample = 12
+	}
 	p, err := r.prepare(t.Context(), f)
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +164,7 @@ func TestRehearse(t *testing.T) {
 // found, for the right reason and where it shows: a detector that finds nothing
 // cannot be told from a flow without fault by anything else.
 func TestFaults(t *testing.T) {
+	notShort(t)
 	sick := func(f Failure) bool { return f.First.Sick == Host }
 	sickPeers := func(f Failure) bool { return f.First.Sick == Peers }
 	torn := func(f Failure) bool {
@@ -278,9 +283,17 @@ func TestDeterministic(t *testing.T) {
 	}
 }
 
+func notShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes all runs")
+	}
+}
+
 // A sample is about as large as asked for and has all of the journals' cut
 // points as far as there is room.
 func TestSample(t *testing.T) {
+	notShort(t)
 	r := brush(t, 40000, 20000)
 	r.Sample = 100
 	o := runAll(t, r, noFault)
@@ -424,9 +437,7 @@ func TestReplay(t *testing.T) {
 
 // Every write unit of small images, in all modes.
 func TestExhaustive(t *testing.T) {
-	if testing.Short() {
-		t.Skip("some seconds")
-	}
+	notShort(t)
 	r := brush(t, 300, 200)
 	r.Grain, r.only = 1, []Run{{}, {Sick: Host}}
 	o := runAll(t, r, noFault)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,10 @@ import (
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign"
 )
+
+// smallHeap is how much garbage there may be while patches are made, in percent of
+// what is in use.
+const smallHeap = 20
 
 func (a *app) releaseCommand() *cobra.Command {
 	var o releaseOptions
@@ -97,7 +102,10 @@ func (a *app) release(ctx context.Context, o releaseOptions) error {
 	if existing != nil {
 		return a.unchanged(ctx, project, plan, *existing, o.dryRun)
 	}
+	// Matching images leaves much behind that is soon of no use.
+	before := debug.SetGCPercent(smallHeap)
 	draft, err := plan.Build(ctx, rand.Reader)
+	debug.SetGCPercent(before)
 	if err != nil {
 		return err
 	}
