@@ -31,7 +31,8 @@ static void combine(struct otapack_point *r, const otapack_number u, const otapa
     for (int i = 255; i >= 0; i--) {
         uint32_t bits = bit(u, i) | bit(v, i) << 1;
 
-        otapack_point_add(r, r, r);
+        if (!otapack_is_zero(r->z))
+            otapack_point_double(r, r);
         if (bits)
             otapack_point_add(r, r, &table[bits - 1]);
     }

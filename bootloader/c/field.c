@@ -233,9 +233,8 @@ uint32_t otapack_is_zero(const otapack_number a)
 }
 
 /*
- * The complete addition of Renes, Costello and Batina ("Complete addition
- * formulas for prime order elliptic curves", algorithm 4, for a = -3) as a
- * table, which takes less room than calls: operation, result, operands.
+ * Formulas as tables, which take less room than calls: operation, result,
+ * operands. The results of a formula are in X3, Y3 and Z3.
  */
 enum { X1, Y1, Z1, X2, Y2, Z2, X3, Y3, Z3, T0, T1, T2, T3, T4, B, REGISTERS };
 
@@ -243,6 +242,7 @@ enum { MUL, ADD, SUB };
 
 #define STEP(op, r, a, b) (uint16_t)(op << 12 | r << 8 | a << 4 | b)
 
+/* The complete addition of Renes, Costello and Batina ("Complete addition formulas for prime order elliptic curves", algorithm 4, a = -3). */
 static const uint16_t addition[] = {
     STEP(MUL, T0, X1, X2), STEP(MUL, T1, Y1, Y2), STEP(MUL, T2, Z1, Z2), STEP(ADD, T3, X1, Y1), STEP(ADD, T4, X2, Y2),
     STEP(MUL, T3, T3, T4), STEP(ADD, T4, T0, T1), STEP(SUB, T3, T3, T4), STEP(ADD, T4, Y1, Z1), STEP(ADD, X3, Y2, Z2),
@@ -255,13 +255,24 @@ static const uint16_t addition[] = {
     STEP(MUL, Z3, T4, Z3), STEP(MUL, T1, T3, T0), STEP(ADD, Z3, Z3, T1),
 };
 
-void otapack_point_add(struct otapack_point *r, const struct otapack_point *a, const struct otapack_point *b)
+/* The tangent: w = 3 (x^2 - z^2), s = 2 y z, r = y s, b = 2 x r, h = w^2 - 2 b; (h s, w (b - h) - 2 r^2, s^3). */
+static const uint16_t doubling[] = {
+    STEP(SUB, T0, X1, Z1), STEP(ADD, T1, X1, Z1), STEP(MUL, T0, T0, T1), STEP(ADD, T1, T0, T0), STEP(ADD, T0, T0, T1),
+    STEP(MUL, T1, Y1, Z1), STEP(ADD, T1, T1, T1), STEP(MUL, T2, Y1, T1), STEP(MUL, T3, X1, T2), STEP(ADD, T3, T3, T3),
+    STEP(MUL, T4, T0, T0), STEP(SUB, T4, T4, T3), STEP(SUB, T4, T4, T3), STEP(MUL, X3, T4, T1), STEP(SUB, T3, T3, T4),
+    STEP(MUL, T3, T0, T3), STEP(MUL, T2, T2, T2), STEP(SUB, T3, T3, T2), STEP(SUB, Y3, T3, T2), STEP(MUL, Z3, T1, T1),
+    STEP(MUL, Z3, Z3, T1),
+};
+
+#define STEPS(table) table, sizeof table / sizeof *table
+
+static void run(const uint16_t *table, unsigned n, struct otapack_point *r, const struct otapack_point *a, const struct otapack_point *b)
 {
     otapack_number t[T4 - X3 + 1];
     const uint32_t *operand[REGISTERS] = {a->x, a->y, a->z, b->x, b->y, b->z, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], curve_b};
 
-    for (unsigned i = 0; i < sizeof addition / sizeof *addition; i++) {
-        unsigned step = addition[i];
+    for (; n != 0; n--) {
+        unsigned step = *table++;
         uint32_t *result = t[(step >> 8 & 15) - X3];
         const uint32_t *x = operand[step >> 4 & 15], *y = operand[step & 15];
 
@@ -280,6 +291,13 @@ void otapack_point_add(struct otapack_point *r, const struct otapack_point *a, c
     choose(r->y, 1, t[1], t[1]);
     choose(r->z, 1, t[2], t[2]);
 }
+
+void otapack_point_add(struct otapack_point *r, const struct otapack_point *a, const struct otapack_point *b)
+{
+    run(STEPS(addition), r, a, b);
+}
+
+void otapack_point_double(struct otapack_point *r, const struct otapack_point *a) { run(STEPS(doubling), r, a, a); }
 
 uint32_t otapack_point_load(struct otapack_point *r, const uint8_t x[32], const uint8_t y[32])
 {

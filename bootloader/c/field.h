@@ -51,6 +51,9 @@ struct otapack_point {
 /* otapack_point_add sets r to a + b for any points, also equal, opposite and infinite ones. */
 void otapack_point_add(struct otapack_point *r, const struct otapack_point *a, const struct otapack_point *b);
 
+/* otapack_point_double sets r to 2 a for any point but infinity. It takes two thirds of the time of an addition. */
+void otapack_point_double(struct otapack_point *r, const struct otapack_point *a);
+
 /*
  * otapack_point_load answers 1 and sets r to the point with these coordinates,
  * big endian; or 0 when they are not below p or not of a point on the curve.
