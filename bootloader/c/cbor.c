@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cbor.h"
 
-#include <stddef.h>
-
 void otapack_cbor_fail(struct otapack_cbor *r)
 {
     r->left = 0;
@@ -30,18 +28,14 @@ uint32_t otapack_cbor_next(struct otapack_cbor *r, uint8_t byte)
     return 1;
 }
 
-void otapack_cbor_is(struct otapack_cbor *r, const char *bytes, uint32_t n)
+void otapack_cbor_is(struct otapack_cbor *r, uint8_t byte)
 {
-    const uint8_t *got = otapack_cbor_take(r, n);
-
-    for (uint32_t i = 0; got && i < n; i++)
-        if (got[i] != (uint8_t)bytes[i]) {
-            otapack_cbor_fail(r);
-            return;
-        }
+    if (!otapack_cbor_next(r, byte))
+        otapack_cbor_fail(r);
 }
 
-uint64_t otapack_cbor_head(struct otapack_cbor *r, uint32_t major)
+/* head reads the head of an item of one major type, and returns its argument. */
+static uint64_t head(struct otapack_cbor *r, uint32_t major)
 {
     const uint8_t *p = otapack_cbor_take(r, 1);
     uint32_t info, n, high = 0, low = 0;
@@ -72,7 +66,7 @@ uint64_t otapack_cbor_head(struct otapack_cbor *r, uint32_t major)
 
 uint32_t otapack_cbor_count(struct otapack_cbor *r, uint32_t major, uint32_t min, uint32_t max)
 {
-    uint64_t n = otapack_cbor_head(r, major);
+    uint64_t n = head(r, major);
 
     if (n >= min && n <= max)
         return (uint32_t)n;
@@ -82,116 +76,140 @@ uint32_t otapack_cbor_count(struct otapack_cbor *r, uint32_t major, uint32_t min
 
 uint32_t otapack_cbor_u32(struct otapack_cbor *r) { return otapack_cbor_count(r, OTAPACK_UNSIGNED, 0, UINT32_MAX); }
 
-int64_t otapack_cbor_int(struct otapack_cbor *r)
+int32_t otapack_cbor_int(struct otapack_cbor *r)
 {
     uint32_t negative = r->left != 0 && *r->at >> 5 == 1;
-    uint64_t v = otapack_cbor_head(r, negative);
+    uint64_t v = head(r, negative);
 
-    if (v > INT64_MAX) {
+    if (v > INT64_MAX)
         otapack_cbor_fail(r);
-        return 0;
-    }
-    return negative ? -1 - (int64_t)v : (int64_t)v;
+    if (v > INT32_MAX)
+        return INT32_MIN;
+    return negative ? -1 - (int32_t)v : (int32_t)v;
 }
 
-/* is_continuation answers whether b may stand behind the second byte of a character. */
-static uint32_t is_continuation(uint8_t b) { return (b & 0xc0) == 0x80; }
-
-/* is_utf8 follows the table of RFC 3629, section 4. */
+/* is_utf8 answers whether s is UTF-8 in the sense of RFC 3629, section 4. */
 static uint32_t is_utf8(const uint8_t *s, uint32_t n)
 {
     while (n != 0) {
-        uint32_t more = *s < 0x80 ? 0 : *s < 0xe0 ? 1 : *s < 0xf0 ? 2 : 3;
+        uint32_t code = *s++, more = code < 0x80 ? 0 : code < 0xe0 ? 1 : code < 0xf0 ? 2 : 3;
 
-        if (more >= n)
+        n--;
+        if (more == 0)
+            continue;
+        if (code < 0xc2 || code > 0xf4 || more > n)
             return 0;
-        if (more != 0) {
-            uint8_t low = *s == 0xe0 ? 0xa0 : *s == 0xf0 ? 0x90 : 0x80;
-            uint8_t high = *s == 0xed ? 0x9f : *s == 0xf4 ? 0x8f : 0xbf;
-
-            if (*s < 0xc2 || *s > 0xf4 || s[1] < low || s[1] > high)
+        n -= more;
+        code &= 0x3fu >> more;
+        for (uint32_t i = more; i != 0; i--) {
+            if (*s >> 6 != 2)
                 return 0;
-            for (uint32_t i = 2; i <= more; i++)
-                if (!is_continuation(s[i]))
-                    return 0;
+            code = code << 6 | (*s++ & 0x3f);
         }
-        s += more + 1;
-        n -= more + 1;
+        /* Neither a longer form of another, nor half of a pair of UTF-16, nor behind the last. */
+        if (code >> (5 * more + 1) == 0 || code >> 11 == 0xd800 >> 11 || code > 0x10ffff)
+            return 0;
     }
     return 1;
 }
 
-struct otapack_string otapack_cbor_string(struct otapack_cbor *r, uint32_t major, uint32_t min, uint32_t max)
+void otapack_cbor_string(struct otapack_cbor *r, struct otapack_string *s, uint32_t major, uint32_t max)
 {
-    uint32_t n = otapack_cbor_count(r, major, min, max);
-    struct otapack_string s = {otapack_cbor_take(r, n), n};
-
-    if (!s.at)
-        s.size = 0;
-    if (major == OTAPACK_TEXT && !is_utf8(s.at, s.size))
+    s->size = otapack_cbor_count(r, major, 0, max);
+    s->at = otapack_cbor_take(r, s->size);
+    if (!s->at)
+        s->size = 0;
+    if (major == OTAPACK_TEXT && !is_utf8(s->at, s->size))
         otapack_cbor_fail(r);
-    return s;
 }
 
-struct otapack_cbor otapack_cbor_open(struct otapack_cbor *r, uint32_t max)
+void otapack_cbor_open(struct otapack_cbor *r, struct otapack_cbor *content, uint32_t max)
 {
-    struct otapack_string s = otapack_cbor_string(r, OTAPACK_BYTES, 0, max);
-    struct otapack_cbor content = {s.at, s.size, r->bad};
+    struct otapack_string s;
 
-    return content;
+    otapack_cbor_string(r, &s, OTAPACK_BYTES, max);
+    content->at = s.at;
+    content->left = s.size;
+    content->bad = r->bad;
 }
+
+uint32_t otapack_cbor_end(const struct otapack_cbor *r) { return (r->bad | r->left) == 0; }
 
 void otapack_cbor_close(struct otapack_cbor *r, const struct otapack_cbor *content)
 {
-    if (content->bad || content->left != 0)
+    if (!otapack_cbor_end(content))
         otapack_cbor_fail(r);
 }
 
-/* comes_before answers whether a precedes b in bytewise order. */
-static uint32_t comes_before(struct otapack_string a, struct otapack_string b)
+void otapack_cbor_match(struct otapack_cbor *r, const uint8_t *pattern, void *to)
 {
-    for (uint32_t i = 0; i < a.size && i < b.size; i++)
-        if (a.at[i] != b.at[i])
-            return a.at[i] < b.at[i];
-    return a.size < b.size;
+    uint32_t what;
+
+    while ((what = *pattern++) != OTAPACK_END) {
+        void *member;
+
+        if (what > OTAPACK_END) {
+            for (; what != OTAPACK_END; what--)
+                otapack_cbor_is(r, *pattern++);
+            continue;
+        }
+        member = (uint8_t *)to + *pattern++;
+        if (what == OTAPACK_UNSIGNED) {
+            *(uint32_t *)member = otapack_cbor_u32(r);
+        } else if (what > OTAPACK_TEXT) {
+            *(const uint8_t **)member = otapack_cbor_take(r, what);
+        } else {
+            otapack_cbor_string(r, member, what, *pattern++);
+            if (((struct otapack_string *)member)->size == 0)
+                otapack_cbor_fail(r);
+        }
+    }
+}
+
+/* comes_before answers whether an item precedes another in bytewise order. Neither can be the beginning of the other. */
+static uint32_t comes_before(const uint8_t *a, const uint8_t *b, uint32_t size_of_a)
+{
+    for (; size_of_a != 0; size_of_a--, a++, b++)
+        if (*a != *b)
+            return *a < *b;
+    return 0;
 }
 
 void otapack_cbor_skip(struct otapack_cbor *r, uint32_t depth)
 {
-    uint32_t major, n;
-    struct otapack_string last = {NULL, 0};
+    uint32_t major = r->left == 0 ? 0 : *r->at >> 5, n;
+    struct otapack_string s = {NULL, 0};
 
-    if (depth == 0 || r->left == 0) {
+    if (depth == 0) {
         otapack_cbor_fail(r);
         return;
     }
-    major = *r->at >> 5;
-    if (major == 7) {
-        if (*r->at < 0xf4 || *r->at > 0xf6) /* not false, true or null */
-            otapack_cbor_fail(r);
-        otapack_cbor_take(r, 1);
+    switch (major) {
+    case OTAPACK_BYTES:
+    case OTAPACK_TEXT:
+        otapack_cbor_string(r, &s, major, UINT32_MAX);
         return;
-    }
-    if (major == OTAPACK_BYTES || major == OTAPACK_TEXT) {
-        otapack_cbor_string(r, major, 0, UINT32_MAX);
-        return;
-    }
-    if (major == OTAPACK_ARRAY || major == OTAPACK_MAP) {
+    case OTAPACK_ARRAY:
+    case OTAPACK_MAP:
         n = otapack_cbor_count(r, major, 0, r->left); /* each member takes a byte at least */
-    } else {
-        otapack_cbor_head(r, major);
-        n = major > OTAPACK_MAP; /* a tag, or a number */
+        break;
+    case OTAPACK_SIMPLE:
+        otapack_cbor_count(r, major, 20, 22); /* false, true and null */
+        return;
+    default:
+        head(r, major);
+        n = major == OTAPACK_TAG;
     }
     for (; n != 0 && !r->bad; n--) {
-        struct otapack_string key = {r->at, r->left};
+        const uint8_t *key = r->at;
 
         otapack_cbor_skip(r, depth - 1);
         if (major != OTAPACK_MAP)
             continue;
-        key.size -= r->left;
-        if (last.at && !comes_before(last, key))
+        if (s.at && !comes_before(s.at, key, s.size))
             otapack_cbor_fail(r);
-        last = key;
+        s.at = key;
+        s.size = (uint32_t)(r->at - key);
         otapack_cbor_skip(r, depth - 1);
     }
 }

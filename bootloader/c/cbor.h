@@ -9,6 +9,7 @@
 #ifndef OTAPACK_CBOR_H
 #define OTAPACK_CBOR_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct otapack_cbor {
@@ -23,25 +24,27 @@ struct otapack_string {
     uint32_t size; /* bytes */
 };
 
-/* The major types that callers name. */
-enum { OTAPACK_UNSIGNED = 0, OTAPACK_BYTES = 2, OTAPACK_TEXT = 3, OTAPACK_ARRAY = 4, OTAPACK_MAP = 5 };
+/* Major types. */
+enum {
+    OTAPACK_UNSIGNED = 0,
+    OTAPACK_BYTES = 2,
+    OTAPACK_TEXT = 3,
+    OTAPACK_ARRAY = 4,
+    OTAPACK_MAP = 5,
+    OTAPACK_TAG = 6,
+    OTAPACK_SIMPLE = 7,
+};
 
 void otapack_cbor_fail(struct otapack_cbor *r);
 
 /* otapack_cbor_next answers 1 if the next byte is this one, and reads it then. */
 uint32_t otapack_cbor_next(struct otapack_cbor *r, uint8_t byte);
 
+/* otapack_cbor_is reads a byte, which must be this one. */
+void otapack_cbor_is(struct otapack_cbor *r, uint8_t byte);
+
 /* otapack_cbor_take reads n bytes as they are. */
 const uint8_t *otapack_cbor_take(struct otapack_cbor *r, uint32_t n);
-
-/* otapack_cbor_is reads n bytes, which must be these. */
-void otapack_cbor_is(struct otapack_cbor *r, const char *bytes, uint32_t n);
-
-/* OTAPACK_IS is otapack_cbor_is for a literal. */
-#define OTAPACK_IS(r, bytes) otapack_cbor_is(r, bytes, sizeof(bytes) - 1)
-
-/* otapack_cbor_head reads the head of an item of one major type, and returns its argument. */
-uint64_t otapack_cbor_head(struct otapack_cbor *r, uint32_t major);
 
 /* otapack_cbor_count reads the head of an array or a map of min to max members, and returns how many these are. */
 uint32_t otapack_cbor_count(struct otapack_cbor *r, uint32_t major, uint32_t min, uint32_t max);
@@ -49,17 +52,44 @@ uint32_t otapack_cbor_count(struct otapack_cbor *r, uint32_t major, uint32_t min
 /* otapack_cbor_u32 reads an unsigned integer below 2^32. */
 uint32_t otapack_cbor_u32(struct otapack_cbor *r);
 
-/* otapack_cbor_int reads an integer of 64 bits with sign. */
-int64_t otapack_cbor_int(struct otapack_cbor *r);
+/* otapack_cbor_int reads an integer of 64 bits with sign. INT32_MIN stands for all that have more than 32. */
+int32_t otapack_cbor_int(struct otapack_cbor *r);
 
-/* otapack_cbor_string reads a byte string, or a text string in UTF-8, of min to max bytes. */
-struct otapack_string otapack_cbor_string(struct otapack_cbor *r, uint32_t major, uint32_t min, uint32_t max);
+/* otapack_cbor_string reads a byte string, or a text string in UTF-8, of up to max bytes. */
+void otapack_cbor_string(struct otapack_cbor *r, struct otapack_string *s, uint32_t major, uint32_t max);
 
-/* otapack_cbor_open reads a byte string of up to max bytes and returns a reader for its content. */
-struct otapack_cbor otapack_cbor_open(struct otapack_cbor *r, uint32_t max);
+/* otapack_cbor_open reads a byte string of up to max bytes and sets content to a reader for what is in it. */
+void otapack_cbor_open(struct otapack_cbor *r, struct otapack_cbor *content, uint32_t max);
+
+/* otapack_cbor_end answers 1 if nothing was refused and nothing is left. */
+uint32_t otapack_cbor_end(const struct otapack_cbor *r);
 
 /* otapack_cbor_close refuses, for both, what was refused in a content, and what is left of it. */
 void otapack_cbor_close(struct otapack_cbor *r, const struct otapack_cbor *content);
+
+/*
+ * otapack_cbor_match reads what a pattern consists of, values into members of
+ * the structure that to points at. A pattern takes less room than calls.
+ * OTAPACK_MATCH makes one of its further arguments, each one of these:
+ *
+ * OTAPACK_IS(bytes...): these bytes, up to 127 of them.
+ * OTAPACK_TAKE(n, type, member): 4 to 127 bytes as they are; a const uint8_t * to them.
+ * OTAPACK_U32(type, member): an unsigned integer; a uint32_t.
+ * OTAPACK_STRING(major, max, type, member): a string of 1 to max bytes; a struct otapack_string.
+ */
+void otapack_cbor_match(struct otapack_cbor *r, const uint8_t *pattern, void *to);
+
+#define OTAPACK_IS(...) OTAPACK_END | sizeof((const uint8_t[]){__VA_ARGS__}), __VA_ARGS__
+#define OTAPACK_TAKE(n, type, member) n, offsetof(struct type, member)
+#define OTAPACK_U32(type, member) OTAPACK_UNSIGNED, offsetof(struct type, member)
+#define OTAPACK_STRING(major, max, type, member) major, offsetof(struct type, member), max
+#define OTAPACK_END 0x80
+
+#define OTAPACK_MATCH(r, to, ...)                                     \
+    do {                                                              \
+        static const uint8_t pattern_[] = {__VA_ARGS__, OTAPACK_END}; \
+        otapack_cbor_match(r, pattern_, to);                          \
+    } while (0)
 
 /*
  * otapack_cbor_skip reads one item of any kind, up to depth levels deep, without

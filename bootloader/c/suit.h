@@ -11,13 +11,12 @@
 #include <stdint.h>
 
 #include "cbor.h"
-#include "decide.h"
 
 enum { OTAPACK_MAX_BLOCKS = 3 };
 
-/* A byte string of the envelope: with its head, which its digest covers, and its content. */
+/* A byte string of the envelope. Its digest covers the head too. */
 struct otapack_element {
-    struct otapack_string encoded; /* at is NULL where there is none */
+    const uint8_t *head; /* NULL where there is none */
     struct otapack_string content;
 };
 
@@ -31,7 +30,6 @@ struct otapack_envelope {
     const uint8_t *digest; /* of the manifest, 32 bytes, which the signatures cover */
     struct otapack_block blocks[OTAPACK_MAX_BLOCKS];
     uint32_t count; /* of blocks */
-    uint32_t known; /* 1 if the algorithm of one of them is of the profile, ESP384 included */
     struct otapack_element manifest;
     struct otapack_element install;     /* severed */
     struct otapack_element text;        /* for people */
@@ -61,20 +59,20 @@ struct otapack_recipient {
     const uint8_t *wrapped;    /* 24 bytes */
 };
 
-/* otapack_read_envelope reads the structure of an envelope and of its signature blocks. */
+/* otapack_read_envelope reads the structure of an envelope and of its signature blocks. It answers 1 if all is well, or 0. */
 uint32_t otapack_read_envelope(struct otapack_envelope *e, const uint8_t *data, uint32_t size);
 
 /*
  * otapack_read_manifest reads the manifest of an envelope, in which it must be
  * one of the templates byte for byte, and compares the digests of severed
- * elements, and the name and the size of an integrated payload.
+ * elements, and the name and the size of an integrated payload. It answers 1 or 0.
  */
 uint32_t otapack_read_manifest(struct otapack_manifest *m, const struct otapack_envelope *e);
 
 /* otapack_read_recipient reads the next recipient from a copy of the manifest's reader. */
 void otapack_read_recipient(struct otapack_cbor *r, struct otapack_recipient *to);
 
-/* otapack_element_is compares the digest of an element, head included. */
+/* otapack_element_is compares the digest of an element, head included, and answers OTAPACK_GOOD or OTAPACK_BAD. */
 uint32_t otapack_element_is(const struct otapack_element *e, const uint8_t digest[32]);
 
 #endif

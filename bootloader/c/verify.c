@@ -11,7 +11,7 @@ static uint32_t check_envelope(void *ctx)
 {
     struct otapack_verifier *v = ctx;
 
-    return otapack_read_envelope(&v->envelope, v->data, v->size);
+    return good(otapack_read_envelope(&v->envelope, v->data, v->size));
 }
 
 /* check_signature compares the digest of the manifest and counts the keys whose points are those of signatures. */
@@ -39,7 +39,7 @@ static uint32_t check_manifest(void *ctx)
 {
     struct otapack_verifier *v = ctx;
 
-    return otapack_read_manifest(&v->manifest, &v->envelope);
+    return good(otapack_read_manifest(&v->manifest, &v->envelope));
 }
 
 static uint32_t check_vendor(void *ctx)

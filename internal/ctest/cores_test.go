@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -108,6 +109,13 @@ func TestPlantOnCores(t *testing.T) {
 	}
 }
 
+// Most that a verification may take: instructions of a plain image of 96 bytes,
+// and bytes of stack for any. Both are exact, so that a change shows at once.
+var (
+	mostInstructions = map[string]int{"Cortex-M0": 36_000_000, "Cortex-M4": 10_000_000}
+	mostStack        = 2048
+)
+
 // TestCost prints what one verification takes: instructions, and bytes of stack.
 func TestCost(t *testing.T) {
 	all, err := suitCases()
@@ -123,17 +131,27 @@ func TestCost(t *testing.T) {
 		cases = append(cases, all[i])
 	}
 	for core, lines := range onBoards(t, source, cases, "-DCOST") {
-		var measured []string
+		var measured []int
 		for _, line := range lines {
 			if words := strings.Fields(line); words[0] == "region" || words[0] == "stack" {
-				measured = append(measured, words[1])
+				n, err := strconv.Atoi(words[1])
+				if err != nil {
+					t.Fatalf("%s: %q", core, line)
+				}
+				measured = append(measured, n)
 			}
 		}
 		if len(measured) != 2*len(cases) {
 			t.Fatalf("%s: %q", core, lines)
 		}
 		for i, c := range cases {
-			fmt.Printf("%s, %s: %s instructions, %s bytes of stack\n", core, c.id, measured[2*i], measured[2*i+1])
+			fmt.Printf("%s, %s: %d instructions, %d bytes of stack\n", core, c.id, measured[2*i], measured[2*i+1])
+			if measured[2*i+1] > mostStack {
+				t.Errorf("%s, %s: more than %d bytes of stack", core, c.id, mostStack)
+			}
+		}
+		if measured[0] > mostInstructions[core] {
+			t.Errorf("%s, %s: more than %d instructions", core, cases[0].id, mostInstructions[core])
 		}
 	}
 }

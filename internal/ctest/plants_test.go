@@ -27,9 +27,9 @@ var plants = []plant{
 	{"other recipients' points not looked at", "verify.c", "if (to.x && !otapack_point_load(", "if (0 && !otapack_point_load("},
 	{"long integers", "cbor.c", "low >> 4 * n == 0", "0"},
 	{"names in any bytes", "cbor.c", "major == OTAPACK_TEXT && ", "0 && "},
-	{"trailing bytes", "cbor.c", "if (content->bad || content->left != 0)", "if (content->bad)"},
-	{"severed install not compared", "suit.c", "if (otapack_element_is(&e->install, digest) != OTAPACK_GOOD)", "if (0)"},
-	{"name of the payload not compared", "suit.c", "otapack_equal(e->name.at, m->uri.at, m->uri.size) != OTAPACK_GOOD", "0"},
+	{"trailing bytes", "cbor.c", "return (r->bad | r->left) == 0;", "return r->bad == 0;"},
+	{"severed install not compared", "suit.c", "if (otapack_element_is(&e->install, s.digest) != OTAPACK_GOOD)", "if (0)"},
+	{"name of the payload not compared", "suit.c", "!is_same(&e->name, &m->uri)", "0"},
 }
 
 // apply plants a mistake in a copy of the file.
