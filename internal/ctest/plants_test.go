@@ -45,7 +45,7 @@ func (p plant) apply(file string) error {
 }
 
 // TestPlants builds the verifier with one mistake after the other. The verdicts
-// for one of the chips and the cases with shared keys have to find each.
+// for one of the chips have to find each.
 func TestPlants(t *testing.T) {
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip("no gcc")
@@ -54,12 +54,7 @@ func TestPlants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared, err := sharedKeyCases()
-	if err != nil {
-		t.Fatal(err)
-	}
 	cases := slices.DeleteFunc(slices.Clone(all), func(a asked) bool { return !strings.HasPrefix(a.id, "suit-stm32l4/") })
-	cases = append(cases, shared...)
 	folder := t.TempDir()
 	if err := os.CopyFS(folder, os.DirFS(source)); err != nil {
 		t.Fatal(err)

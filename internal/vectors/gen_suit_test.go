@@ -311,7 +311,7 @@ func generateSUIT(t *testing.T, chip string) *generator {
 		}
 		add("encoding/"+slug(m.name), description, prefix+names[m.base], p, f.root.encode(), want)
 	}
-	for _, r := range suitRows(t, chip) {
+	for _, r := range slices.Concat(suitRows(t, chip), sharedRows()) {
 		for _, template := range []string{"T1", "T2b", "T3"} {
 			if r.only != nil && !slices.Contains(r.only, template) {
 				continue
