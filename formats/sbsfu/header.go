@@ -128,11 +128,21 @@ func ParseHeader(b []byte, scheme Scheme) (*Header, error) {
 	if scheme != Clear && scheme != AESCBC {
 		return nil, verdict.New(verdict.SFBScheme, "sbsfu: header", "%s has no signature, and is not supported", scheme)
 	}
-	// There, reserved bytes lie where r is, which is never 0.
-	if blank(b[atSignature:atSignature+TagSize], 0) && !blank(b[atSignature:atState], 0) {
+	if isGCM(b) {
 		return nil, verdict.At(atSignature, verdict.SFBScheme, "sbsfu: header",
 			"a message authentication code in place of a signature: made for the scheme %s, whose key lies in every device and can make packages", AESGCM)
 	}
+	return decode(b, scheme), nil
+}
+
+// isGCM reports whether a header is made for the AES-GCM scheme: there, reserved
+// bytes lie where r is, which is never 0.
+func isGCM(b []byte) bool {
+	return blank(b[atSignature:atSignature+TagSize], 0) && !blank(b[atSignature:atState], 0)
+}
+
+// decode reads the fields of a header.
+func decode(b []byte, scheme Scheme) *Header {
 	h := Header{
 		Protocol: binary.LittleEndian.Uint16(b[atProtocol:]), Version: binary.LittleEndian.Uint16(b[atVersion:]),
 		Size: binary.LittleEndian.Uint32(b[atSize:]), PartOffset: binary.LittleEndian.Uint32(b[atPartOffset:]), PartSize: binary.LittleEndian.Uint32(b[atPartSize:]),
@@ -148,7 +158,7 @@ func ParseHeader(b []byte, scheme Scheme) (*Header, error) {
 	copy(h.Signature[:], b[atSignature:])
 	copy(h.State[:], b[atState:])
 	copy(h.Previous[:], b[atPrevFingerprint:])
-	return &h, nil
+	return &h
 }
 
 // File is a package taken apart.

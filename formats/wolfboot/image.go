@@ -2,6 +2,7 @@ package wolfboot
 
 import (
 	"encoding/binary"
+	"iter"
 	"slices"
 
 	"github.com/otapack/otapack/sign/verdict"
@@ -53,25 +54,33 @@ const (
 // and its length. Where the walk ends early, by a length or a zero type, what
 // lies behind is not found.
 func find(header []byte, want Type) (at, length int, ok bool) {
-	for p := fixedSize; len(header)-p >= tlvHead; {
-		kind := Type(binary.LittleEndian.Uint16(header[p:]))
-		if kind == typeEnd {
-			break
+	for e := range walk(header) {
+		if e.Type == want {
+			return e.Offset, len(e.Value), true
 		}
-		if header[p] == 0xff || p%2 != 0 { // padding
-			p++
-			continue
-		}
-		n := int(binary.LittleEndian.Uint16(header[p+2:]))
-		if len(header)-p < tlvHead+n {
-			break
-		}
-		if kind == want {
-			return p + tlvHead, n, true
-		}
-		p += tlvHead + n
 	}
 	return 0, 0, false
+}
+
+// walk goes over the TLVs of a header as wolfBoot_find_header does.
+func walk(header []byte) iter.Seq[TLV] {
+	return func(yield func(TLV) bool) {
+		for p := fixedSize; len(header)-p >= tlvHead; {
+			kind := Type(binary.LittleEndian.Uint16(header[p:]))
+			if kind == typeEnd {
+				return
+			}
+			if header[p] == 0xff || p%2 != 0 { // padding
+				p++
+				continue
+			}
+			n := int(binary.LittleEndian.Uint16(header[p+2:]))
+			if len(header)-p < tlvHead+n || !yield(TLV{Type: kind, Offset: p + tlvHead, Value: header[p+tlvHead : p+tlvHead+n]}) {
+				return
+			}
+			p += tlvHead + n
+		}
+	}
 }
 
 // TLV is one entry of a header.

@@ -127,6 +127,7 @@ func (d *Device) update() uint32 {
 type Verified struct {
 	firmware []byte
 	version  uint32
+	digest   [digestSize]byte
 	key      sign.PublicKey
 	unusual  error
 }
@@ -136,6 +137,9 @@ func (v *Verified) Firmware() []byte { return slices.Clone(v.firmware) }
 
 // Version returns the version in the header, 0 for none.
 func (v *Verified) Version() uint32 { return v.version }
+
+// Digest returns the SHA-256 of header and firmware that is signed.
+func (v *Verified) Digest() [sha256.Size]byte { return v.digest }
 
 // SignedBy returns the key whose signature it is.
 func (v *Verified) SignedBy() sign.PublicKey { return v.key }
@@ -159,7 +163,7 @@ func Verify(ctx context.Context, file []byte, device Device) (*Verified, Trace, 
 		return nil, b.trace, err
 	}
 	_, unusual := Parse(file, device.header())
-	return &Verified{firmware: b.firmware, version: b.versionOf(), key: b.key.Public, unusual: unusual}, b.trace, nil
+	return &Verified{firmware: b.firmware, version: b.versionOf(), digest: b.digest, key: b.key.Public, unusual: unusual}, b.trace, nil
 }
 
 // TraceWithout makes the checks of Verify and ignores what one of them says, as a
