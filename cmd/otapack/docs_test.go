@@ -131,6 +131,13 @@ func TestHints(t *testing.T) {
 			t.Errorf("a hint for %q, which is no code", code)
 		}
 	}
+	for format, own := range imageHints {
+		for code := range own {
+			if !codes[code] {
+				t.Errorf("%s: a hint for %q, which is no code", format, code)
+			}
+		}
+	}
 }
 
 func testRoot() *cobra.Command {

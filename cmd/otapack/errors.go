@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/formats/wolfboot"
 	"github.com/otapack/otapack/hsm"
 	"github.com/otapack/otapack/internal/atomicfile"
 	"github.com/otapack/otapack/internal/config"
@@ -189,6 +190,7 @@ var classes = []struct {
 	{[]error{errVectors}, "vectors-disagree", exitVerify},
 	{[]error{errAnsweredRefuse}, "refused", exitVerify},
 	{[]error{vectors.ErrStart}, "program-start", exitInput},
+	{[]error{wolfboot.ErrUnsupported}, codeDelta, exitInput},
 }
 
 // Codes that neither classes nor package verdict has.
@@ -341,6 +343,9 @@ var hints = map[string]string{
 
 func hintFor(err error, code string) string {
 	policy, _ := errors.AsType[*release.PolicyError](err)
+	if own, ok := imageHintsFor(err); ok {
+		return own[code]
+	}
 	if _, ok := errors.AsType[doctorError](err); ok {
 		return "begin with the first failure, others may follow from it; then run otapack hsm doctor again"
 	}

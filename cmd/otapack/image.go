@@ -27,11 +27,12 @@ import (
 func (a *app) imageCommand() *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "image <command>",
-		Short: "Sign, verify and show single MCUboot images and nRF5 DFU packages",
+		Short: "Sign, verify and show single images of vendors' bootloaders",
 		Long: `Work on a single file of a vendor's bootloader, without a release around it: for
 who comes from imgtool or nrfutil, and for build systems that sign one image at a
 time. Flags are called as in those tools; docs/from-imgtool.md and
-docs/from-nrfutil.md map each of them.`,
+docs/from-nrfutil.md map each of them. Packages of X-CUBE-SBSFU and images of
+wolfBoot are verified and shown, and not made.`,
 	})
 	signing := group(&cobra.Command{
 		Use:   "sign <format>",
@@ -42,9 +43,11 @@ docs/from-nrfutil.md map each of them.`,
 	verifying := group(&cobra.Command{
 		Use:   "verify <format>",
 		Short: "Check a file as its bootloader does",
-		Long:  "Check an MCUboot image or an nRF5 DFU package as the bootloader does, check by\ncheck, with the public key that is compiled into it.",
+		Long: `Check an MCUboot image, an nRF5 DFU package, an X-CUBE-SBSFU package or a wolfBoot
+image as the bootloader does, check by check, with the public key that is compiled
+into it.`,
 	})
-	verifying.AddCommand(a.imageVerifyMCUbootCommand(), a.imageVerifyNRFDFUCommand())
+	verifying.AddCommand(a.imageVerifyMCUbootCommand(), a.imageVerifyNRFDFUCommand(), a.imageVerifySBSFUCommand(), a.imageVerifyWolfBootCommand())
 	c.AddCommand(signing, verifying, a.imageEncryptCommand(), a.imageSettingsCommand(), a.imageInspectCommand())
 	return c
 }

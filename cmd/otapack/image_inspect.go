@@ -10,6 +10,8 @@ import (
 
 	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/formats/nrfdfu"
+	"github.com/otapack/otapack/formats/sbsfu"
+	"github.com/otapack/otapack/formats/wolfboot"
 	"github.com/otapack/otapack/internal/release"
 	"github.com/otapack/otapack/sign/verdict"
 )
@@ -17,27 +19,30 @@ import (
 func (a *app) imageInspectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "inspect <file>",
-		Short: "Show what is in an MCUboot image, a DFU package or a settings page",
-		Long: `Decode an MCUboot image (binary or Intel HEX), an nRF5 DFU package (.zip) or a
-settings page (.hex) and show it. Nothing is verified: what inspect prints is what
-the file claims.`,
+		Short: "Show what is in an image or a package of a vendor's bootloader",
+		Long: `Decode an MCUboot image (binary or Intel HEX), an nRF5 DFU package (.zip), a
+settings page (.hex), an X-CUBE-SBSFU package (.sfb) or a wolfBoot image and show
+it, also where otapack cannot verify it. Nothing is verified: what inspect prints is
+what the file claims.`,
 		Example: "  otapack image inspect app.signed.bin",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.imageInspect(args[0]) },
 	}
 }
 
-// imageInspectResult is the answer of --json; one of the last three is there.
+// imageInspectResult is the answer of --json; one of the last five is there.
 type imageInspectResult struct {
 	Schema   string              `json:"schema"`
 	Verified bool                `json:"verified"` // always false
 	Format   string              `json:"format"`
 	MCUboot  []imageField        `json:"mcuboot,omitempty"`
+	SBSFU    []imageField        `json:"sbsfu,omitempty"`
+	WolfBoot []imageField        `json:"wolfboot,omitempty"`
 	Package  *nrfdfu.Description `json:"nrfdfu,omitempty"`
 	Settings *settingsView       `json:"settings,omitempty"`
 }
 
-// imageField is a line about an MCUboot image.
+// imageField is a line about an image.
 type imageField struct {
 	Section string `json:"section"`
 	Name    string `json:"name"`
@@ -86,6 +91,9 @@ func isImage(path string) bool {
 	if _, err := f.ReadAt(head, 0); err != nil {
 		return false
 	}
+	if isSFB(head) || isWolfBoot(head) {
+		return true
+	}
 	if !bytes.HasPrefix(head, []byte("PK")) {
 		_, err := mcuboot.Parse(head)
 		return verdict.Of(err) != verdict.ImageMagic
@@ -99,6 +107,17 @@ func isImage(path string) bool {
 	}
 	return err == nil
 }
+
+func isSFB(data []byte) bool {
+	for _, magic := range []string{"SFU1", "SFU2", "SFU3"} {
+		if bytes.HasPrefix(data, []byte(magic)) {
+			return true
+		}
+	}
+	return false
+}
+
+func isWolfBoot(data []byte) bool { return bytes.HasPrefix(data, []byte(wolfboot.Magic)) }
 
 func (r *imageInspectResult) read(path string) (string, error) {
 	data, err := readInput(path, maxFirmware)
@@ -134,21 +153,45 @@ func (r *imageInspectResult) read(path string) (string, error) {
 			return "", err
 		}
 	}
+	switch {
+	case isSFB(data):
+		r.Format = "sbsfu"
+		fields, err := sbsfu.Describe(data)
+		r.SBSFU = imageFields(fields)
+		return fieldsText(r.SBSFU), err
+	case isWolfBoot(data):
+		r.Format = "wolfboot"
+		fields, err := wolfboot.Describe(data)
+		r.WolfBoot = imageFields(fields)
+		return fieldsText(r.WolfBoot), err
+	}
 	f, err := mcuboot.Parse(data)
 	if err != nil {
 		return "", err
 	}
-	r.Format = "mcuboot"
+	r.Format, r.MCUboot = "mcuboot", imageFields(mcuboot.Describe(f))
+	return fieldsText(r.MCUboot), nil
+}
+
+// imageFields takes over the description that a format gives.
+func imageFields[F mcuboot.Field | sbsfu.Field | wolfboot.Field](described []F) []imageField {
+	var fields []imageField
+	for _, f := range described {
+		fields = append(fields, imageField(f))
+	}
+	return fields
+}
+
+func fieldsText(fields []imageField) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, field := range mcuboot.Describe(f) {
-		r.MCUboot = append(r.MCUboot, imageField(field))
-		fmt.Fprintf(w, "%s\t%s\t%s\n", field.Section, field.Name, field.Value)
+	for _, f := range fields {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Section, f.Name, f.Value)
 	}
-	if err := w.Flush(); err != nil {
-		return "", err
+	if w.Flush() != nil {
+		return "" // a strings.Builder does not fail
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 func (r *imageInspectResult) settings(data []byte) (string, error) {

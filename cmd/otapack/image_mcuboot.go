@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -29,7 +28,6 @@ import (
 	"github.com/otapack/otapack/internal/config"
 	"github.com/otapack/otapack/internal/release"
 	"github.com/otapack/otapack/sign"
-	"github.com/otapack/otapack/sign/verdict"
 )
 
 // mcubootFlags are those that say how the bootloader was built.
@@ -582,29 +580,6 @@ stands in the primary slot, where the payload is in the clear.`,
 	return c
 }
 
-// imageVerifyResult is the answer of --json.
-type imageVerifyResult struct {
-	Schema   string       `json:"schema"`
-	Format   string       `json:"format"`
-	Accepted bool         `json:"accepted"`
-	Complete bool         `json:"complete"` // no check was left out
-	Version  string       `json:"version,omitempty"`
-	Hash     string       `json:"hash,omitempty"`      // image hash, hexadecimal
-	SignedBy string       `json:"signed_by,omitempty"` // key id: SHA-256 of the public key's DER
-	Checks   []imageCheck `json:"checks"`
-	Warnings []string     `json:"warnings,omitempty"`
-}
-
-// imageCheck is one check of a vendor's bootloader.
-type imageCheck struct {
-	Image  string         `json:"image,omitempty"` // of several in a package
-	Step   string         `json:"step"`
-	Status string         `json:"status"`
-	Reason verdict.Reason `json:"reason,omitempty"`
-	Result string         `json:"result,omitempty"` // what a phone is told
-	Detail string         `json:"detail,omitempty"`
-}
-
 func (a *app) imageVerifyMCUboot(ctx context.Context, f imageVerifyMCUboot, path string) error {
 	switch {
 	case f.unsigned && len(f.keys) > 0:
@@ -639,10 +614,7 @@ func (a *app) imageVerifyMCUboot(ctx context.Context, f imageVerifyMCUboot, path
 	if errors.Is(err, mcuboot.ErrTarget) {
 		return usageError{err}
 	}
-	r := imageVerifyResult{Schema: "otapack.image-verify/1", Format: "mcuboot", Accepted: err == nil, Checks: []imageCheck{}}
-	for _, c := range trace {
-		r.Checks = append(r.Checks, imageCheck{Step: string(c.Step), Status: string(c.Status), Reason: c.Reason, Detail: c.Detail})
-	}
+	r := tracedResult("mcuboot", err, trace, func(c mcuboot.Check) imageCheck { return checkLine(c.Step, c.Status, c.Reason, c.Detail) })
 	if v != nil {
 		r.Complete, r.Version, r.Hash = v.Complete(), v.File().Header.Version.String(), hex.EncodeToString(v.Hash())
 		if k, ok := v.SignedBy(); ok {
@@ -737,60 +709,6 @@ func (m *mcubootFlags) withKeys(keys []mcuboot.Key) (mcuboot.Target, error) {
 		}
 	}
 	return t, err
-}
-
-// imageVerifyError carries the checks to the output.
-type imageVerifyError struct {
-	error
-	result imageVerifyResult
-}
-
-func (e imageVerifyError) Unwrap() error    { return e.error }
-func (e imageVerifyError) addTo(f *failure) { f.Result = e.result }
-
-// imageVerdict prints the checks and says how it ended.
-func (a *app) imageVerdict(path string, r imageVerifyResult, err error) error {
-	if !a.json {
-		fmt.Fprint(a.stdout, checksTable(r.Checks))
-	}
-	if err != nil {
-		return imageVerifyError{fmt.Errorf("%s: %w", path, err), r}
-	}
-	for _, w := range r.Warnings {
-		a.say("warning: %s", w)
-	}
-	what := path
-	if r.Version != "" {
-		what += ": version " + r.Version
-	}
-	if r.Complete {
-		a.say("%s: the bootloader takes it", what)
-	} else {
-		a.say("%s: the bootloader takes it as far as the flags describe it", what)
-	}
-	return a.result(r, "")
-}
-
-func checksTable(checks []imageCheck) string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, c := range checks {
-		detail := c.Detail
-		if c.Reason != "" { // the error line has the detail
-			detail = string(c.Reason)
-		}
-		if c.Result != "" {
-			detail += ", the phone is told " + c.Result
-		}
-		if detail != "" {
-			detail = "\t" + detail
-		}
-		fmt.Fprintf(w, "%s\t%s%s\n", strings.TrimSpace(c.Image+" "+c.Step), c.Status, detail)
-	}
-	if w.Flush() != nil {
-		return "" // a strings.Builder does not fail
-	}
-	return b.String()
 }
 
 // readImageFile reads an image, from binary or Intel HEX.

@@ -448,17 +448,16 @@ func (a *app) imageVerifyNRFDFU(f imageVerifyNRFDFU, path string) error {
 	if errors.Is(err, nrfdfu.ErrOptions) {
 		return usageError{err}
 	}
-	r := imageVerifyResult{Schema: "otapack.image-verify/1", Format: "nrfdfu", Accepted: err == nil, Checks: []imageCheck{}}
-	for _, c := range trace {
-		check := imageCheck{Step: string(c.Step), Status: string(c.Status), Reason: c.Reason, Detail: c.Detail}
+	r := tracedResult("nrfdfu", err, trace, func(c nrfdfu.Check) imageCheck {
+		check := checkLine(c.Step, c.Status, c.Reason, c.Detail)
 		if len(pkg.Images) > 1 {
 			check.Image = string(c.Image)
 		}
 		if c.Result != nil {
 			check.Result = c.Result.String()
 		}
-		r.Checks = append(r.Checks, check)
-	}
+		return check
+	})
 	if v != nil {
 		r.Complete = v.Complete()
 		for _, w := range v.Warnings() {

@@ -25,9 +25,9 @@ func (a *app) inspectCommand() *cobra.Command {
 		Use:   "inspect <file>",
 		Short: "Show what is in a bundle, an envelope, a record or an image",
 		Long: `Decode a bundle (.ota), a SUIT envelope, a release record or the record of a key
-ceremony and show it. An MCUboot image, a DFU package and a settings page are shown
-as by "otapack image inspect". Nothing is verified: what inspect prints is what the
-file claims.
+ceremony and show it. Images and packages of vendors' bootloaders are shown as by
+"otapack image inspect". Nothing is verified: what inspect prints is what the file
+claims.
 
 With --diag, show the CBOR diagnostic notation (RFC 8949, section 8); byte strings
 that happen to parse as CBOR are shown as such, which is a guess.`,

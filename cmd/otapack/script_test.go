@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -44,6 +45,7 @@ func TestMain(m *testing.M) {
 //	mkimage FILE SIZE [BASE]    write firmware, as Intel HEX if that is the file's extension
 //	flip FILE OFFSET            flip a bit; a negative offset counts from the end
 //	cut FILE SIZE               cut a file off; a negative size says how many bytes to remove
+//	append FILE HEX             add bytes to the end
 //	tamper BUNDLE ENTRY OFFSET  flip a bit of an entry and put its checksums right
 //	graft BUNDLE OTHER NAME     take a component from another bundle
 //	unwrap FILE KEY ...         do what a factory does with a record (see scriptUnwrap)
@@ -87,6 +89,7 @@ func TestScript(t *testing.T) {
 			"mkimage":   scriptMkimage,
 			"flip":      scriptFlip,
 			"cut":       scriptCut,
+			"append":    scriptAppend,
 			"tamper":    scriptTamper,
 			"graft":     scriptGraft,
 			"foreign":   scriptForeign,
@@ -390,6 +393,13 @@ func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
 func scriptCut(ts *testscript.TestScript, neg bool, args []string) {
 	needArgs(ts, neg, args, "cut FILE SIZE", 2, 2)
 	change(ts, args[0], func(data []byte) []byte { return data[:place(ts, args[1], len(data))] })
+}
+
+func scriptAppend(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, "append FILE HEX", 2, 2)
+	more, err := hex.DecodeString(args[1])
+	ts.Check(err)
+	change(ts, args[0], func(data []byte) []byte { return append(data, more...) })
 }
 
 func scriptTamper(ts *testscript.TestScript, neg bool, args []string) {
