@@ -95,9 +95,28 @@ func (d *decoded) openWhole(how manifest.Decoding, base io.ReaderAt, size int64,
 		return err
 	}
 	image, err := decode(old, patch, int(d.size))
-	d.r = bytes.NewReader(image)
-	return err
+	return d.give(image, err)
 }
+
+// give lets what was decoded be read, and then the error, as if it came from a
+// decoder that reads as it goes.
+func (d *decoded) give(image []byte, err error) error {
+	d.r = bytes.NewReader(image)
+	if err == nil {
+		return nil
+	}
+	if err = d.judge(err); verdict.Of(err) == "" {
+		return err
+	}
+	d.r = io.MultiReader(d.r, failing{err})
+	return nil
+}
+
+// failing is read with an error.
+type failing struct{ err error }
+
+// Read returns it.
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // openCompressed decodes at once. What RAM deflate takes is known afterwards only.
 func (d *decoded) openCompressed(how manifest.Decoding, c compress.Codec) error {
@@ -108,12 +127,11 @@ func (d *decoded) openCompressed(how manifest.Decoding, c compress.Codec) error 
 	image, window, err := compress.Decode(c, payload, int(d.size))
 	switch {
 	case errors.Is(err, compress.ErrLimit):
-		return verdict.Wrap(err, verdict.DecodedSize, "payload")
-	case err != nil:
-		return err
+		err = verdict.Wrap(err, verdict.DecodedSize, "payload")
+	case err == nil:
+		err = d.checkRAM(how, c.DecoderRAM(window))
 	}
-	d.r = bytes.NewReader(image)
-	return d.checkRAM(how, c.DecoderRAM(window))
+	return d.give(image, err)
 }
 
 // checkRAM refuses a payload that takes more RAM than the device was told.
@@ -196,7 +214,7 @@ func (d *decoded) Read(p []byte) (int, error) {
 		return 0, verdict.New(verdict.DecodedSize, "payload", "%s gives more than the %d bytes of the image", d.coding, d.size)
 	case err == nil:
 		return n, nil
-	case !errors.Is(err, io.EOF) || d.source.err != nil:
+	case verdict.Of(err) != "" || !errors.Is(err, io.EOF) || d.source.err != nil:
 		return n, d.judge(err)
 	case d.count < d.size:
 		return 0, verdict.New(verdict.DecodedSize, "payload", "%s gives %d of the %d bytes of the image", d.coding, d.count, d.size)

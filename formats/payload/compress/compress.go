@@ -100,7 +100,8 @@ func Encode(c Codec, image []byte, window int) ([]byte, error) {
 // Decode returns the image in a payload, and the window that it takes: of zstd the
 // announced one, of deflate the farthest distance back, which any decoder with a
 // window of that size can do. It refuses images of more than limit bytes, and
-// takes no more memory for one.
+// takes no more memory for one. With an error comes as much of the image as there
+// was before it.
 func Decode(c Codec, payload []byte, limit int) (image []byte, window int, err error) {
 	if c == Zstd {
 		image, window, err = decodeZstd(payload, limit)
@@ -108,7 +109,7 @@ func Decode(c Codec, payload []byte, limit int) (image []byte, window int, err e
 		image, window, err = decodeDeflate(payload, limit)
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("compress: %s: %w", c, err)
+		return image, 0, fmt.Errorf("compress: %s: %w", c, err)
 	}
 	return image, window, nil
 }

@@ -96,10 +96,19 @@ func TestDamage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		made := 0
 		for n := range payload {
-			if _, _, err := Decode(c, payload[:n], len(image)); err == nil {
-				t.Fatalf("%s: taken with %d of %d bytes", c, n, len(payload))
+			got, _, err := Decode(c, payload[:n], len(image))
+			if err == nil || len(got) < made || !bytes.HasPrefix(image, got) {
+				t.Fatalf("%s: %d bytes from %d of %d, %v", c, len(got), n, len(payload), err)
 			}
+			made = len(got)
+		}
+		if c == Deflate && made < len(image)-300 {
+			t.Errorf("%d of %d bytes before the last one of the payload", made, len(image))
+		}
+		if got, _, err := Decode(c, payload, 1000); !errors.Is(err, ErrLimit) || c == Deflate && !bytes.Equal(got, image[:1000]) {
+			t.Errorf("%s: %d bytes, at most 1000: %v", c, len(got), err)
 		}
 		if _, _, err := Decode(c, append(bytes.Clone(payload), 0), len(image)); !errors.Is(err, ErrTrailing) {
 			t.Errorf("%s: a byte behind: %v", c, err)

@@ -59,11 +59,11 @@ func decodeDeflate(payload []byte, limit int) (image []byte, window int, err err
 	}
 	switch {
 	case d.err != nil:
-		return nil, 0, d.err
+		return d.out, 0, d.err
 	case len(d.in) > 0:
-		return nil, 0, ErrTrailing
+		return d.out, 0, ErrTrailing
 	case d.hold != 0:
-		return nil, 0, fmt.Errorf("bits after the end are set: %w", ErrCode)
+		return d.out, 0, fmt.Errorf("bits after the end are set: %w", ErrCode)
 	}
 	smallest, _, _ := Deflate.Windows()
 	return d.out, max(1<<bits.Len(uint(max(d.reach, 1)-1)), smallest), nil
@@ -103,9 +103,9 @@ func (d *inflater) bits(n int) int {
 
 // write appends to the output.
 func (d *inflater) write(b ...byte) {
-	if len(b) > d.limit-len(d.out) {
+	if room := d.limit - len(d.out); len(b) > room {
 		d.fail(ErrLimit)
-		return
+		b = b[:room]
 	}
 	d.out = append(d.out, b...)
 }
@@ -304,7 +304,7 @@ func (d *inflater) copy(length, distance int) {
 		return
 	case length > d.limit-len(d.out):
 		d.fail(ErrLimit)
-		return
+		length = d.limit - len(d.out)
 	}
 	d.reach = max(d.reach, distance)
 	for range length {

@@ -20,11 +20,12 @@ func Describe(patch []byte) (Info, error) {
 
 // Decode returns the image that a patch makes from old. It refuses images longer
 // than limit bytes, what is malformed and what goes on after the end, and takes
-// memory for the image and the window only.
+// memory for the image and the window only. With an error comes as much of the
+// image as there was before it.
 func Decode(old, patch []byte, limit int) ([]byte, error) {
 	image, err := decode(old, patch, limit)
 	if err != nil {
-		return nil, fmt.Errorf("detools: %w", err)
+		return image, fmt.Errorf("detools: %w", err)
 	}
 	return image, nil
 }
@@ -106,7 +107,7 @@ func decode(old, patch []byte, limit int) ([]byte, error) {
 	r := reader{stream: h.stream}
 	image, err := r.image(old, h.size)
 	if err != nil {
-		return nil, err
+		return image, err
 	}
 	return image, h.stream.end()
 }
@@ -141,6 +142,11 @@ func (r *reader) image(old []byte, size int) ([]byte, error) {
 		r.fail(ErrFormat, "%d bytes about data sections", n)
 	}
 	var image []byte // not size bytes at once: a patch that is refused need not cost that
+	add := func(to byte) {
+		if b := r.byte(); r.err == nil {
+			image = append(image, to+b)
+		}
+	}
 	at := 0
 	for first := true; len(image) < size && r.err == nil; first = false {
 		n := r.length(size - len(image))
@@ -148,7 +154,7 @@ func (r *reader) image(old []byte, size int) ([]byte, error) {
 			r.fail(ErrBase, "%d bytes from %d on of %d", n, at, len(old))
 		}
 		for i := 0; i < n && r.err == nil; i++ {
-			image = append(image, old[at]+r.byte())
+			add(old[at])
 			at++
 		}
 		extra := r.length(size - len(image))
@@ -156,7 +162,7 @@ func (r *reader) image(old []byte, size int) ([]byte, error) {
 			r.fail(ErrCode, "neither differences nor new bytes") // without end, in a few bytes
 		}
 		for ; extra > 0 && r.err == nil; extra-- {
-			image = append(image, r.byte())
+			add(0)
 		}
 		if move := r.size(); move < -at || move > len(old)-at {
 			r.fail(ErrBase, "move by %d from %d of %d", move, at, len(old))

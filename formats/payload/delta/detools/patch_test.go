@@ -73,13 +73,19 @@ func TestRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		made := 0
 		for n := range patch {
-			if _, err := Decode(old, patch[:n], len(image)); err == nil {
-				t.Fatalf("%+v: taken with %d of %d bytes", o, n, len(patch))
+			got, err := Decode(old, patch[:n], len(image))
+			if err == nil || len(got) < made || !bytes.HasPrefix(image, got) {
+				t.Fatalf("%+v: %d bytes from %d of %d, %v", o, len(got), n, len(patch), err)
 			}
+			made = len(got)
 		}
-		if _, err := Decode(old, append(slices.Clone(patch), 0), len(image)); !errors.Is(err, ErrTrailing) {
-			t.Errorf("%+v: a byte behind: %v", o, err)
+		if made < len(image)-300 {
+			t.Errorf("%+v: %d of %d bytes before the last one of the patch", o, made, len(image))
+		}
+		if got, err := Decode(old, append(slices.Clone(patch), 0), len(image)); !errors.Is(err, ErrTrailing) || !bytes.Equal(got, image) {
+			t.Errorf("%+v: a byte behind: %d bytes, %v", o, len(got), err)
 		}
 		if _, err := Decode(old, patch, len(image)-1); !errors.Is(err, ErrLimit) {
 			t.Errorf("%+v: a byte more than allowed: %v", o, err)

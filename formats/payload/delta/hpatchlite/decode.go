@@ -50,11 +50,12 @@ func Describe(patch []byte) (Info, error) {
 
 // Decode returns the image that a patch makes from old. It refuses images longer
 // than limit bytes, what is malformed and what goes on after the end, and takes
-// memory for the image and the dictionary only.
+// memory for the image and the dictionary only. With an error comes as much of the
+// image as there was before it.
 func Decode(old, patch []byte, limit int) ([]byte, error) {
 	image, err := decode(old, patch, limit)
 	if err != nil {
-		return nil, fmt.Errorf("hpatchlite: %w", err)
+		return image, fmt.Errorf("hpatchlite: %w", err)
 	}
 	return image, nil
 }
@@ -144,10 +145,10 @@ func decode(old, patch []byte, limit int) ([]byte, error) {
 	}
 	image, err := r.image(old, h.size)
 	if err != nil {
-		return nil, err
+		return image, err
 	}
 	if h.compressed && r.read != h.body {
-		return nil, fmt.Errorf("body of %d bytes, header says %d: %w", r.read, h.body, ErrCode)
+		return image, fmt.Errorf("body of %d bytes, header says %d: %w", r.read, h.body, ErrCode)
 	}
 	return image, r.stream.end()
 }
@@ -206,6 +207,11 @@ func (r *bodyReader) fail(cause error, detail string, args ...any) {
 // image makes the new image.
 func (r *bodyReader) image(old []byte, size int) ([]byte, error) {
 	var image []byte // not size bytes at once: a patch that is refused need not cost that
+	add := func(to byte) {
+		if b := r.byte(); r.err == nil {
+			image = append(image, to+b)
+		}
+	}
 	oldEnd := 0
 	count := r.number()
 	if count > size+1 {
@@ -226,14 +232,16 @@ func (r *bodyReader) image(old []byte, size int) ([]byte, error) {
 			r.fail(ErrBase, "range %d, %d bytes from %d on of %d", i, length, start, len(old))
 		}
 		for ; gap > 0 && r.err == nil; gap-- {
-			image = append(image, r.byte())
+			add(0)
 		}
-		if r.err != nil {
-			break
-		}
-		image = append(image, old[start:start+length]...)
-		for at := len(image) - length; !same && at < len(image) && r.err == nil; at++ {
-			image[at] += r.byte()
+		switch {
+		case r.err != nil:
+		case same:
+			image = append(image, old[start:start+length]...)
+		default:
+			for _, b := range old[start : start+length] {
+				add(b)
+			}
 		}
 		oldEnd = start + length
 	}

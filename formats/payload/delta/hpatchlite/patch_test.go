@@ -70,13 +70,19 @@ func TestRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	made := 0
 	for n := range patch {
-		if _, err := Decode(old, patch[:n], len(image)); err == nil {
-			t.Fatalf("taken with %d of %d bytes", n, len(patch))
+		got, err := Decode(old, patch[:n], len(image))
+		if err == nil || len(got) < made || !bytes.HasPrefix(image, got) {
+			t.Fatalf("%d bytes from %d of %d, %v", len(got), n, len(patch), err)
 		}
+		made = len(got)
 	}
-	if _, err := Decode(old, append(slices.Clone(patch), 0), len(image)); !errors.Is(err, ErrTrailing) {
-		t.Errorf("a byte behind: %v", err)
+	if made < len(image)-300 {
+		t.Errorf("%d of %d bytes before the last one of the patch", made, len(image))
+	}
+	if got, err := Decode(old, append(slices.Clone(patch), 0), len(image)); !errors.Is(err, ErrTrailing) || !bytes.Equal(got, image) {
+		t.Errorf("a byte behind: %d bytes, %v", len(got), err)
 	}
 	if _, err := Decode(old, patch, len(image)-1); !errors.Is(err, ErrLimit) {
 		t.Errorf("a byte more than allowed: %v", err)
