@@ -95,21 +95,17 @@ func (d *decoded) openWhole(how manifest.Decoding, base io.ReaderAt, size int64,
 		return err
 	}
 	image, err := decode(old, patch, int(d.size))
-	return d.give(image, err)
+	d.r = d.given(image, err)
+	return cmp.Or(d.source.err, d.base.err)
 }
 
-// give lets what was decoded be read, and then the error, as if it came from a
-// decoder that reads as it goes.
-func (d *decoded) give(image []byte, err error) error {
-	d.r = bytes.NewReader(image)
+// given is read like a decoder that reads as it goes: what was decoded, then the
+// error.
+func (d *decoded) given(image []byte, err error) io.Reader {
 	if err == nil {
-		return nil
+		return bytes.NewReader(image)
 	}
-	if err = d.judge(err); verdict.Of(err) == "" {
-		return err
-	}
-	d.r = io.MultiReader(d.r, failing{err})
-	return nil
+	return io.MultiReader(bytes.NewReader(image), failing{d.judge(err)})
 }
 
 // failing is read with an error.
@@ -131,7 +127,8 @@ func (d *decoded) openCompressed(how manifest.Decoding, c compress.Codec) error 
 	case err == nil:
 		err = d.checkRAM(how, c.DecoderRAM(window))
 	}
-	return d.give(image, err)
+	d.r = d.given(image, err)
+	return d.source.err
 }
 
 // checkRAM refuses a payload that takes more RAM than the device was told.
