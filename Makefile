@@ -63,6 +63,8 @@ cores:
 	@scripts/deps cores
 	$(GO) vet -tags cores ./internal/ctest
 	$(GO) test -tags cores -count=1 -v -run 'Cores$$|Cost$$' ./internal/ctest
+	$(GO) build -o bin/ ./cmd/otapack ./bootloader/c/answer
+	for board in "" microbit netduinoplus2; do bin/otapack -q vectors run --stream --timeout 1m --family suit-stm32l4 bin/answer $$board || exit; done
 	bootloader/c/qemu/sizes
 	bootloader/c/qemu/secrets
 	formats/payload/delta/c/size

@@ -37,9 +37,12 @@ fields see docs/bootloaders.md). It answers with one line on standard output:
 
   accept
   refuse <step> [<reason>]
+  skip
 
 and exits with 0 for accept and another status for refuse. A reason that is left
-out is not compared. With --stream one program for each job runs all the time:
+out is not compared. A case that is about something that the program was built
+without, a template or an algorithm, is skipped; that is counted, and at least
+one case must not be. With --stream one program for each job runs all the time:
 it reads a case from every line and writes an answer for every line.
 
 A program that crashes, says something else, or takes longer than --timeout gives
@@ -68,6 +71,7 @@ type vectorsRunResult struct {
 	Program   []string          `json:"program"`
 	Cases     int               `json:"cases"`
 	Agree     int               `json:"agree"`
+	Skipped   int               `json:"skipped"`
 	Disagreed []vectors.Outcome `json:"disagreements"`
 }
 
@@ -78,6 +82,9 @@ var errVectors = errors.New("disagrees with the test vectors")
 type vectorsError struct{ result vectorsRunResult }
 
 func (e vectorsError) Error() string {
+	if e.result.Skipped == e.result.Cases {
+		return fmt.Sprintf("%s: it skipped all of %d cases: nothing was compared", e.result.Program[0], e.result.Cases)
+	}
 	return fmt.Sprintf("%s: %d of %d cases: %v", e.result.Program[0], len(e.result.Disagreed), e.result.Cases, errVectors)
 }
 
@@ -119,11 +126,17 @@ func (a *app) vectorsRun(ctx context.Context, filter vectorsFilter, p vectors.Pr
 	}
 	r := vectorsRunResult{Schema: "otapack.vectors-run/1", Program: args, Cases: len(outcomes), Disagreed: []vectors.Outcome{}}
 	for _, o := range outcomes {
-		if o.Kind == vectors.KindAgrees {
+		switch o.Kind {
+		case vectors.KindAgrees:
 			r.Agree++
-			continue
+		case vectors.KindSkipped:
+			r.Skipped++
+		default:
+			r.Disagreed = append(r.Disagreed, o)
 		}
-		r.Disagreed = append(r.Disagreed, o)
+	}
+	if r.Skipped == r.Cases {
+		return vectorsError{r}
 	}
 	if len(r.Disagreed) > 0 {
 		if !a.json {
@@ -133,7 +146,11 @@ func (a *app) vectorsRun(ctx context.Context, filter vectorsFilter, p vectors.Pr
 		}
 		return vectorsError{r}
 	}
-	return a.result(r, fmt.Sprintf("agrees in all of %s\n", countCases(families)))
+	text := fmt.Sprintf("agrees in all of %s\n", countCases(families))
+	if r.Skipped > 0 {
+		text = fmt.Sprintf("agrees in %d, skipped %d of %s\n", r.Agree, r.Skipped, countCases(families))
+	}
+	return a.result(r, text)
 }
 
 // ask runs the program with a progress bar.

@@ -4,9 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdh"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -14,10 +11,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/otapack/otapack/formats/payload/encrypt"
 	"github.com/otapack/otapack/internal/vectors"
 	"github.com/otapack/otapack/manifest"
-	"github.com/otapack/otapack/sign"
 	"github.com/otapack/otapack/testvectors/verdicts"
 )
 
@@ -70,53 +65,8 @@ func suitCase(family *verdicts.Family, c verdicts.Case) (asked, error) {
 			a.decoded, a.want = true, "refuse manifest"
 		}
 	}
-	a.fields, err = suitFields(*device.SUIT, inputs["envelope"], inputs["payload"])
+	a.fields, err = Case(*device.SUIT, inputs["envelope"], inputs["payload"])
 	return a, err
-}
-
-// suitFields writes what bootloader/c/cases/cases.h says about S.
-func suitFields(d verdicts.SUIT, envelope, payload []byte) ([]byte, error) {
-	var hasSlot, slot uint32
-	if d.Slot != nil {
-		hasSlot, slot = 1, *d.Slot
-	}
-	b := slices.Concat([]byte("S"), d.VendorID, d.ClassID)
-	for _, n := range []uint32{d.MinSequence, hasSlot, slot, d.BankSize, d.Threshold, uint32(len(d.Keys))} {
-		b = binary.LittleEndian.AppendUint32(b, n)
-	}
-	for _, k := range d.Keys {
-		id := keyID(k.Point)
-		b = slices.Concat(b, k.Point, id[:16], []byte{0})
-		if k.Revoked {
-			b[len(b)-1] = 1
-		}
-	}
-	key, name := []byte(d.KEK), []byte(d.KEKID)
-	if len(d.DeviceKey) > 0 {
-		private, err := ecdh.P256().NewPrivateKey(d.DeviceKey)
-		if err != nil {
-			return nil, err
-		}
-		to, err := encrypt.NewRecipient(private.PublicKey())
-		if err != nil {
-			return nil, err
-		}
-		key, name = d.DeviceKey, to.KeyID
-	}
-	for _, field := range [][]byte{key, name} {
-		b = append(append(b, byte(len(field))), field...)
-	}
-	for _, input := range [][]byte{envelope, payload} {
-		b = append(binary.LittleEndian.AppendUint32(b, uint32(len(input))), input...)
-	}
-	return b, nil
-}
-
-// spkiHead stands before a point in a SubjectPublicKeyInfo on P-256 (RFC 5480).
-const spkiHead = "\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00\x04"
-
-func keyID(point []byte) sign.KeyID {
-	return sha256.Sum256(slices.Concat([]byte(spkiHead), point))
 }
 
 // askCases runs a program over cases and returns its lines.

@@ -1,4 +1,4 @@
-// Package ctest has no code. Its tests compile the C of bootloader/c for this
-// machine, with the address and undefined-behaviour sanitizers, and hold it
-// against published vectors and against Go.
+// Package ctest holds the C of bootloader/c against Go. Its tests compile it for
+// this machine, with the address and undefined-behaviour sanitizers, and for
+// emulated cores, and ask it what is published and what Go answers.
 package ctest

@@ -138,7 +138,7 @@ func mutants(n int, seed string) ([]asked, error) {
 			}
 		}
 		a := asked{id: fmt.Sprintf("mutant %d of %s: %x", i, c.ID, envelope), want: strings.TrimSpace(judged.Verdict + " " + judged.Step)}
-		if a.fields, err = suitFields(device, envelope, inputs["payload"]); err != nil {
+		if a.fields, err = Case(device, envelope, inputs["payload"]); err != nil {
 			return nil, err
 		}
 		all = append(all, a)

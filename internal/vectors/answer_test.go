@@ -265,7 +265,7 @@ func TestSkippedSteps(t *testing.T) {
 }
 
 func FuzzParseAnswer(f *testing.F) {
-	for _, line := range []string{"accept", "refuse", "refuse image image-digest-mismatch", "refuse a b c", "\x00"} {
+	for _, line := range []string{"accept", "refuse", "skip", "refuse image image-digest-mismatch", "refuse a b c", "\x00"} {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {

@@ -61,8 +61,11 @@ func (t Task) ask(dir string) (Question, error) {
 // ErrAnswer says that a line is no answer.
 var ErrAnswer = errors.New("not an answer")
 
-// ParseAnswer reads "accept", "refuse", "refuse <step>" or "refuse <step>
-// <reason>".
+// Skip is the verdict of a program that was built without what a case needs.
+const Skip = "skip"
+
+// ParseAnswer reads "accept", "refuse", "refuse <step>", "refuse <step> <reason>"
+// or "skip".
 func ParseAnswer(line string) (Answer, error) {
 	words := strings.Fields(line)
 	for _, w := range words {
@@ -71,8 +74,8 @@ func ParseAnswer(line string) (Answer, error) {
 		}
 	}
 	switch {
-	case len(words) == 1 && words[0] == verdicts.Accept:
-		return Answer{Verdict: verdicts.Accept}, nil
+	case len(words) == 1 && (words[0] == verdicts.Accept || words[0] == Skip):
+		return Answer{Verdict: words[0]}, nil
 	case len(words) > 0 && len(words) <= 3 && words[0] == verdicts.Refuse:
 		words = append(words, "", "")
 		return Answer{words[0], words[1], words[2]}, nil
@@ -96,7 +99,8 @@ type Program struct {
 	Env  []string // the whole environment
 	// Stream keeps one process per job running: it reads a question from each line
 	// and answers in a line. Without, a process is started for each question and
-	// says the same with its exit status: 0 for accept, another for refuse.
+	// says the same with its exit status: 0 for accept, another for refuse. That of
+	// a skipped case does not matter.
 	Stream  bool
 	Timeout time.Duration // for each answer
 	Jobs    int           // processes at a time
@@ -115,6 +119,7 @@ const (
 	KindReason   Kind = "reason"    // refused for another reason
 	KindNoAnswer Kind = "no-answer" // crashed, timed out, or said something else
 	KindAgrees   Kind = "agrees"
+	KindSkipped  Kind = "skipped" // the program does not know what the case is about
 )
 
 // Outcome is what a program made of a case.
@@ -129,6 +134,8 @@ type Outcome struct {
 // compare judges an answer. A reason that is left out is not compared.
 func (p Program) compare(want, got Answer) Kind {
 	switch {
+	case got.Verdict == Skip:
+		return KindSkipped
 	case want.Verdict != got.Verdict && got.Verdict == verdicts.Accept:
 		return KindAccepted
 	case want.Verdict != got.Verdict:
@@ -285,7 +292,8 @@ func (w *worker) once(ctx context.Context, question []byte) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("%w%s", err, stderr.quote())
 	}
-	if status := cmd.ProcessState.ExitCode(); (status == 0) != (answer.Verdict == verdicts.Accept) {
+	status := cmd.ProcessState.ExitCode()
+	if answer.Verdict != Skip && (status == 0) != (answer.Verdict == verdicts.Accept) {
 		return Answer{}, fmt.Errorf("said %q and exited with %d", answer, status)
 	}
 	return answer, nil

@@ -81,6 +81,10 @@ func answerer(how string) int {
 			j.Reason = ""
 		case "no step":
 			j.Step, j.Reason = "", ""
+		case "no rollback":
+			if j.Step == "sequence" {
+				j.Verdict, j.Step, j.Reason, status = Skip, "", "", 77
+			}
 		case "wrong status":
 			j.Verdict, j.Step, j.Reason = verdicts.Accept, "", ""
 			status = 1
@@ -173,6 +177,7 @@ func TestRunDisagrees(t *testing.T) {
 			"no sequence":  {KindAgrees, KindAccepted},
 			"wrong reason": {KindAgrees, KindReason},
 			"no step":      {KindAgrees, KindStep},
+			"no rollback":  {KindAgrees, KindSkipped},
 			"chatty":       {KindNoAnswer, KindNoAnswer},
 			"crashes":      {KindNoAnswer, KindNoAnswer},
 		} {
@@ -282,6 +287,7 @@ func TestRunErrors(t *testing.T) {
 func TestParseAnswer(t *testing.T) {
 	for line, want := range map[string]Answer{
 		"accept":             {Verdict: "accept"},
+		"skip\n":             {Verdict: "skip"},
 		"refuse":             {Verdict: "refuse"},
 		"refuse signature\n": {Verdict: "refuse", Step: "signature"},
 		" refuse sequence  sequence-rollback \r\n": {Verdict: "refuse", Step: "sequence", Reason: "sequence-rollback"},
@@ -294,7 +300,7 @@ func TestParseAnswer(t *testing.T) {
 			t.Errorf("%q: again %+v, %v", line, again, err)
 		}
 	}
-	for _, line := range []string{"", "yes", "accept it", "refuse a b c", "refuse Step", "refuse a\x1b[0m", "ok\naccept", "accept\naccept", strings.Repeat("x", 5000)} {
+	for _, line := range []string{"", "yes", "accept it", "skip it", "refuse a b c", "refuse Step", "refuse a\x1b[0m", "ok\naccept", "accept\naccept", strings.Repeat("x", 5000)} {
 		if got, err := ParseAnswer(line); !errors.Is(err, ErrAnswer) || got != (Answer{}) || len(err.Error()) > 500 {
 			t.Errorf("%q: got %+v, %v", line, got, err)
 		}

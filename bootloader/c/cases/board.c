@@ -10,7 +10,17 @@ enum { ROOM = 5 << 10, SIGNATURES = 4 };
 
 static uint32_t file;
 
-uint32_t next(void *to, uint32_t n) { return n ? read_file(file, to, n) : 0; }
+/* The file may be a pipe, out of which they come in pieces. */
+uint32_t next(void *to, uint32_t n)
+{
+    uint32_t have = 0, more = 1;
+
+    while (have < n && more != 0) {
+        more = read_file(file, (uint8_t *)to + have, n - have);
+        have += more;
+    }
+    return have;
+}
 
 uint8_t *room(uint32_t n)
 {

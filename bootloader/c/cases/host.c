@@ -17,7 +17,12 @@ uint8_t *room(uint32_t n)
     return last;
 }
 
-void say(const char *text) { fputs(text, stdout); }
+/* Who waits for an answer gets it. */
+void say(const char *text)
+{
+    fputs(text, stdout);
+    fflush(stdout);
+}
 
 void starts(void) {}
 
