@@ -41,14 +41,14 @@ func (f *vectorsFilter) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.verdict, "verdict", "", "only cases to `accept or refuse`")
 	flags.StringVar(&f.step, "step", "", "only cases that fail first in this `step`")
 	flags.StringVar(&f.reason, "reason", "", "only cases that are refused for this `reason`")
-	flags.StringVar(&f.source, "source", "", "only cases whose verdict is by `who`: otapack, bootutil or nrf5-sdk")
+	flags.StringVar(&f.source, "source", "", "only cases whose verdict is by `who`: "+strings.Join(verdicts.Sources(), ", "))
 }
 
 // load returns the families with the cases that are meant. No case is an error:
 // who asked for some and gets none would take it for success.
 func (f *vectorsFilter) load() ([]*verdicts.Family, error) {
 	for flag, words := range map[string][]string{
-		f.verdict: {verdicts.Accept, verdicts.Refuse}, f.source: {verdicts.SourceOtapack, verdicts.SourceBootutil, verdicts.SourceNRF5},
+		f.verdict: {verdicts.Accept, verdicts.Refuse}, f.source: verdicts.Sources(),
 	} {
 		if flag != "" && !slices.Contains(words, flag) {
 			return nil, usagef("%q is none of %s", flag, strings.Join(words, ", "))

@@ -303,11 +303,7 @@ func (b *boot) image() error {
 	if err != nil {
 		return err
 	}
-	b.firmware = slices.Repeat([]byte{0xff}, int(h.Size))
-	if b.slot.Installed != nil && h.Partial() {
-		copy(b.firmware, b.slot.Installed.Firmware)
-	}
-	copy(b.firmware[h.PartOffset:], part)
+	b.assemble(part)
 	b.saved = sha256.Sum256(b.firmware)
 	if sum := sha256.Sum256(part); h.Partial() && !sameTag(sum, h.PartTag) {
 		return refuse(StepImage, verdict.PayloadDigestMismatch, "SHA-256 of the part is %x, the header has %x", sum, h.PartTag)
@@ -317,6 +313,32 @@ func (b *boot) image() error {
 	}
 	b.flow |= flowIntegrity
 	return nil
+}
+
+// assemble puts what was sent into the firmware that is installed.
+func (b *boot) assemble(part []byte) {
+	b.firmware = slices.Repeat([]byte{0xff}, int(b.header.Size))
+	if b.slot.Installed != nil && b.header.Partial() {
+		copy(b.firmware, b.slot.Installed.Firmware)
+	}
+	copy(b.firmware[b.header.PartOffset:], part)
+}
+
+// Assemble returns the firmware that the slot of a device holds after a package was
+// installed and before tags are compared: in a project that loads to where it runs,
+// this much is written when the package is refused. It is nil for a package that
+// is refused before, and for sizes that cannot be.
+func Assemble(file []byte, device Device) []byte {
+	b := boot{device: device, file: file}
+	if device.Check() != nil || b.candidate() != nil || b.version() != nil || b.header.sizes(device.Scheme) != nil {
+		return nil
+	}
+	part, err := b.decrypted()
+	if err != nil {
+		return nil
+	}
+	b.assemble(part)
+	return b.firmware
 }
 
 // decrypted returns what was sent, in the clear.

@@ -479,14 +479,18 @@ func TestVerdictKeys(t *testing.T) {
 		}
 		return public
 	}
-	pem, err := testvectors.Read("nrfdfu/test-a.pub.pem")
-	if err != nil {
-		t.Fatal(err)
+	lost := func(name string) sign.PublicKey { // its private half is nowhere
+		pem, err := testvectors.Read(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := sign.ParsePublicKey(pem)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
 	}
-	lost, err := sign.ParsePublicKey(pem) // its private half is nowhere
-	if err != nil {
-		t.Fatal(err)
-	}
+	ofSDK, ofWolfBoot := lost("nrfdfu/test-a.pub.pem"), lost("wolfboot/ecc256.pub.pem")
 	looked := 0
 	for _, name := range verdicts.Families() {
 		f, err := verdicts.Load(name)
@@ -509,9 +513,21 @@ func TestVerdictKeys(t *testing.T) {
 				point := slices.Clone(d.NRFDFU.Key)
 				slices.Reverse(point[:32])
 				slices.Reverse(point[32:])
-				if k := p256(point); !k.Equal(lost) {
+				if k := p256(point); !k.Equal(ofSDK) {
 					look(id, publishedIn(k.ID()))
 				}
+			case d.SBSFU != nil:
+				for _, s := range d.SBSFU.Slots {
+					look(id, publishedIn(p256(s.Key).ID()))
+				}
+			case d.WolfBoot != nil:
+				for _, k := range d.WolfBoot.Keys {
+					if k := p256(k.Point); !k.Equal(ofWolfBoot) {
+						look(id, publishedIn(k.ID()))
+					}
+				}
+			default:
+				t.Errorf("%s: no bootloader", id)
 			}
 			looked++
 		}

@@ -38,6 +38,7 @@ var testKeys = map[string]string{
 	"sha256:0bb28a5c6cfedaeecfaeaa1c68ca019d442e4c02d6d191a2413d504f31d7952f": "otapack (testvectors/mcuboot/keys/ed25519.pem)",
 	"sha256:ce8d00ea1f765720b4eb25a9c056db3af07432478c5a53396a90c84945e0fff1": "otapack (testvectors/mcuboot/keys/enc-p256.pem)",
 	"sha256:b0b650cb73e920dd8df0dd6c394d466e969c46cd02057eb9c3551fa1bc37f348": "otapack (testvectors/mcuboot/keys/enc-x25519.pem)",
+	"sha256:2b469ca9b32222d35f4030b8a96b3dd6034b3e58479ec3746403572fc005c5f3": "otapack (testvectors/sbsfu/ECC.pem)",
 }
 
 // publishedIn says where the private half of a key can be had, "" when it is

@@ -54,6 +54,10 @@ func Reference(ctx context.Context, device verdicts.Device, inputs map[string][]
 		return judgeMCUboot(ctx, *device.MCUboot, inputs["image"])
 	case device.NRFDFU != nil:
 		return judgeNRFDFU(*device.NRFDFU, inputs["packet"], inputs["firmware"])
+	case device.SBSFU != nil:
+		return judgeSBSFU(ctx, *device.SBSFU, inputs["image"], inputs["installed"])
+	case device.WolfBoot != nil:
+		return judgeWolfBoot(ctx, *device.WolfBoot, inputs["image"])
 	}
 	return Judgement{}, fmt.Errorf("vectors: %w: no bootloader", ErrDevice)
 }

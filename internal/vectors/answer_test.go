@@ -69,10 +69,26 @@ func TestReleased(t *testing.T) {
 			t.Errorf("%s: released %d bytes", c.ID, c.Released.Size)
 		}
 	}
-	for _, c := range load(t, "mcuboot").Cases {
-		if c.Verdict == verdicts.Refuse && c.Released.Size > 0 {
+	for _, name := range []string{"mcuboot", "wolfboot"} {
+		for _, c := range load(t, name).Cases {
+			if c.Verdict == verdicts.Refuse && c.Released.Size > 0 || name == "wolfboot" && c.Verdict == verdicts.Accept && c.Released.Size < 256 {
+				t.Errorf("%s: released %d bytes", c.ID, c.Released.Size)
+			}
+		}
+	}
+	// The slot that is written is looked at from the step header on.
+	written := 0
+	for _, c := range load(t, "sbsfu").Cases {
+		early := c.Step == "candidate-header" || c.Step == "version"
+		if early && c.Released.Size > 0 || c.Verdict == verdicts.Accept && c.Released.Size == 0 || c.Step == "rest-blank" && c.Released.Size == 0 {
 			t.Errorf("%s: released %d bytes", c.ID, c.Released.Size)
 		}
+		if c.Verdict == verdicts.Refuse && c.Released.Size > 0 {
+			written++
+		}
+	}
+	if written < 20 {
+		t.Errorf("sbsfu: %d cases are refused after firmware was written", written)
 	}
 }
 
@@ -92,6 +108,16 @@ func TestReferenceErrors(t *testing.T) {
 		change(&d)
 		return verdicts.Device{NRFDFU: &d}
 	}
+	sfu := func(change func(*verdicts.SBSFU)) verdicts.Device {
+		d := *load(t, "sbsfu").Devices["tool/in-the-clear"].SBSFU
+		change(&d)
+		return verdicts.Device{SBSFU: &d}
+	}
+	wolf := func(change func(*verdicts.WolfBoot)) verdicts.Device {
+		d := wolfBootState(testSigner(t, keySigner).Public())
+		change(&d)
+		return verdicts.Device{WolfBoot: &d}
+	}
 	slot := uint32(1 << 20)
 	for name, d := range map[string]verdicts.Device{
 		"no bootloader":   {},
@@ -106,6 +132,9 @@ func TestReferenceErrors(t *testing.T) {
 		"SDK":             nrf(func(d *verdicts.NRFDFU) { d.SDK = "14" }),
 		"nRF key":         nrf(func(d *verdicts.NRFDFU) { d.Key = nil }),
 		"nRF key, off it": nrf(func(d *verdicts.NRFDFU) { d.Key = make(verdicts.Hex, 64) }),
+		"scheme":          sfu(func(d *verdicts.SBSFU) { d.Scheme = "aes-gcm" }),
+		"slot's key":      sfu(func(d *verdicts.SBSFU) { d.Slots[0].Key = make(verdicts.Hex, 64) }),
+		"wolfBoot's key":  wolf(func(d *verdicts.WolfBoot) { d.Keys[0].Point = make(verdicts.Hex, 63) }),
 	} {
 		if j, err := Reference(t.Context(), d, nil); !errors.Is(err, ErrDevice) || j.Verdict != "" {
 			t.Errorf("%s: got %v, %v", name, j, err)
@@ -119,6 +148,8 @@ func TestReferenceErrors(t *testing.T) {
 		"no MCU key": mcu(func(d *verdicts.MCUboot) { d.Keys = nil }),
 		"bad key":    mcu(func(d *verdicts.MCUboot) { d.Keys = []verdicts.Hex{{1}} }),
 		"layout":     nrf(func(d *verdicts.NRFDFU) { d.Bootloader = 1 }),
+		"no slots":   sfu(func(d *verdicts.SBSFU) { d.Slots = nil }),
+		"no sectors": wolf(func(d *verdicts.WolfBoot) { d.SectorSize = 0 }),
 	} {
 		if j, err := Reference(t.Context(), d, nil); err == nil || j.Verdict != "" {
 			t.Errorf("%s: got %v, %v", name, j, err)
@@ -170,6 +201,22 @@ func TestBlindSpots(t *testing.T) {
 	nrf := func(change func(*verdicts.NRFDFU)) func(*verdicts.Device) {
 		return func(d *verdicts.Device) { c := *d.NRFDFU; change(&c); d.NRFDFU = &c }
 	}
+	sfu := func(change func(*verdicts.SBSFU)) func(*verdicts.Device) {
+		return func(d *verdicts.Device) {
+			c := *d.SBSFU
+			c.Slots = slices.Clone(c.Slots)
+			change(&c)
+			d.SBSFU = &c
+		}
+	}
+	wolf := func(change func(*verdicts.WolfBoot)) func(*verdicts.Device) {
+		return func(d *verdicts.Device) {
+			c := *d.WolfBoot
+			c.Keys = slices.Clone(c.Keys)
+			change(&c)
+			d.WolfBoot = &c
+		}
+	}
 	for _, b := range []struct {
 		name, family, step string
 		blind              func(*verdicts.Device)
@@ -206,6 +253,15 @@ func TestBlindSpots(t *testing.T) {
 		{"external applications", "nrfdfu", "type", nrf(func(d *verdicts.NRFDFU) { d.ExternalApps = true })},
 		{"second bank", "nrfdfu", "room", nrf(func(d *verdicts.NRFDFU) { d.ForceDualBank = false })},
 		{"SoftDevice family", "nrfdfu", "softdevice-info", nrf(func(d *verdicts.NRFDFU) { d.SDK = "15" })},
+		{"installed version", "sbsfu", "version", sfu(func(d *verdicts.SBSFU) { d.Slots[0].Installed = new(uint16(1)) })},
+		{"lowest version", "sbsfu", "version", sfu(func(d *verdicts.SBSFU) { d.StartVersion = 1 })},
+		{"first version", "sbsfu", "version", sfu(func(d *verdicts.SBSFU) { d.InitVersion = 2 })},
+		{"slot size", "sbsfu", "version", sfu(func(d *verdicts.SBSFU) { d.Slots[0].Size = 0x8000 })},
+		{"running version", "wolfboot", "version", wolf(func(d *verdicts.WolfBoot) { d.Running = nil })},
+		{"versions", "wolfboot", "version", wolf(func(d *verdicts.WolfBoot) { d.Fallback = true })},
+		{"update partition", "wolfboot", "open", wolf(func(d *verdicts.WolfBoot) { d.UpdateSize = 0 })},
+		{"second sector of the trailer", "wolfboot", "size", wolf(func(d *verdicts.WolfBoot) { d.WriteOnce = false })},
+		{"partitions of keys", "wolfboot", "authenticity", wolf(func(d *verdicts.WolfBoot) { d.Keys[0].Partitions = 2 })},
 	} {
 		f := load(t, b.family)
 		caught := 0

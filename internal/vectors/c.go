@@ -233,6 +233,10 @@ func deviceValue(d verdicts.Device) (kind string, v reflect.Value) {
 		return "mcuboot", reflect.ValueOf(*d.MCUboot)
 	case d.NRFDFU != nil:
 		return "nrfdfu", reflect.ValueOf(*d.NRFDFU)
+	case d.SBSFU != nil:
+		return "sbsfu", reflect.ValueOf(*d.SBSFU)
+	case d.WolfBoot != nil:
+		return "wolfboot", reflect.ValueOf(*d.WolfBoot)
 	}
 	return "", reflect.Value{}
 }

@@ -106,10 +106,13 @@ func TestExportC(t *testing.T) {
 		"suit-stm32l4":  `printf("%02x %u\n", OTAPACK_DEVICE->class_id.data[0], OTAPACK_DEVICE->keys[0].point.size);`,
 		"mcuboot":       `printf("%s %s %u\n", OTAPACK_DEVICE->signature, OTAPACK_DEVICE->mode, OTAPACK_DEVICE->slot_size);`,
 		"nrfdfu":        `printf("%x %x\n", OTAPACK_DEVICE->softdevice->fwid, OTAPACK_DEVICE->bootloader);`,
+		"sbsfu":         `printf("%s %u %u %d\n", OTAPACK_DEVICE->scheme, OTAPACK_DEVICE->offset, OTAPACK_DEVICE->n_slots, OTAPACK_DEVICE->slots[0].installed);`,
+		"wolfboot":      `printf("%x %x %u\n", OTAPACK_DEVICE->partition_size, OTAPACK_DEVICE->keys[0].partitions, OTAPACK_DEVICE->running->version);`,
 	}
 	class := load(t, "suit-stm32l4").Devices["T1/as-it-should-be"].SUIT.ClassID
 	wantSpecial := map[string]string{
 		"suit-nrf52840": "acme.example 3 1042 0", "suit-stm32l4": fmt.Sprintf("%02x 64", class[0]), "mcuboot": "hash-only swap-move 65536", "nrfdfu": "b7 78000",
+		"sbsfu": "ecdsa-clear 512 1 1", "wolfboot": "4000 ffffffff 1",
 	}
 	dir := t.TempDir()
 	for _, name := range verdicts.Families() {
@@ -163,7 +166,7 @@ func TestExportC(t *testing.T) {
 	for _, name := range verdicts.Families() {
 		fmt.Fprintf(&all, "#include \"%s\"\n#include \"%s\"\n", CHeader(name), CHeader(name))
 	}
-	all.WriteString("int main(void) { return OTAPACK_NRFDFU_CASES + OTAPACK_MCUBOOT_CASES + OTAPACK_SUIT_STM32L4_CASES + OTAPACK_SUIT_NRF52840_CASES == 0; }\n")
+	all.WriteString("int main(void) { return OTAPACK_NRFDFU_CASES + OTAPACK_MCUBOOT_CASES + OTAPACK_SUIT_STM32L4_CASES + OTAPACK_SUIT_NRF52840_CASES + OTAPACK_SBSFU_CASES + OTAPACK_WOLFBOOT_CASES == 0; }\n")
 	if err := os.WriteFile(filepath.Join(dir, "all.c"), []byte(all.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}

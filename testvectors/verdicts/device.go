@@ -6,6 +6,9 @@ type Device struct {
 	SUIT    *SUIT    `json:"suit,omitempty"`
 	MCUboot *MCUboot `json:"mcuboot,omitempty"`
 	NRFDFU  *NRFDFU  `json:"nrfdfu,omitempty"`
+
+	SBSFU    *SBSFU    `json:"sbsfu,omitempty"`
+	WolfBoot *WolfBoot `json:"wolfboot,omitempty"`
 }
 
 // SUIT is a device with a bootloader for our SUIT profile.

@@ -48,7 +48,13 @@ const (
 	SourceOtapack  = "otapack"  // our reference verifier, which is the specification of the SUIT profile
 	SourceBootutil = "bootutil" // MCUboot's own code, built for the host
 	SourceNRF5     = "nrf5-sdk" // the nRF5 SDK's own code, built for the host
+	SourceWolfBoot = "wolfboot" // wolfBoot's own code, built for the host
 )
+
+// Sources returns all of them.
+func Sources() []string {
+	return []string{SourceOtapack, SourceBootutil, SourceNRF5, SourceWolfBoot}
+}
 
 // Hex is bytes that JSON spells in hexadecimal.
 type Hex []byte
@@ -111,7 +117,7 @@ type Case struct {
 	// Answer is what the real bootloader sends back, where it says more than the
 	// verdict: a result code of the nRF5 SDK.
 	Answer string `json:"answer,omitempty"`
-	Source string `json:"source"` // who gave the verdict; step and reason are always ours
+	Source string `json:"source"` // who gave the verdict; the reason is always ours, the step unless it is SourceWolfBoot
 	// Released is the most that may have been written to where firmware is kept
 	// when the verdict falls: these bytes, or the first of them. Of a refused case
 	// it is empty unless the order of checks allows writing before the last one.
@@ -120,7 +126,7 @@ type Case struct {
 
 // Input is one file of a case: a file of the family with edits.
 type Input struct {
-	Name  string `json:"name"`            // "envelope", "payload", "image", "packet", "firmware"
+	Name  string `json:"name"`            // "envelope", "payload", "image", "packet", "firmware", "installed"
 	Base  string `json:"base,omitempty"`  // in Family.Files; "" begins with nothing
 	Edits []Edit `json:"edits,omitempty"` // by ascending position, without overlap
 	Content
@@ -145,7 +151,7 @@ type Piece struct {
 
 // Families returns the names of all families in alphabetical order.
 func Families() []string {
-	return []string{"mcuboot", "nrfdfu", "suit-nrf52840", "suit-stm32l4"}
+	return []string{"mcuboot", "nrfdfu", "sbsfu", "suit-nrf52840", "suit-stm32l4", "wolfboot"}
 }
 
 // Load reads the index of a family. Unknown names wrap ErrFamily.

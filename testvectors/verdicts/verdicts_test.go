@@ -74,15 +74,14 @@ func TestFamilies(t *testing.T) {
 }
 
 // Every step of every family is the first to fail in some case, except for what
-// a bootloader never refuses: with one bank, a patch has no base to look at.
+// a bootloader never refuses: with one bank, a patch has no base to look at, and
+// what looks at results of earlier steps finds only what a fault has let pass.
 func TestStepsAreCovered(t *testing.T) {
+	never := map[string][]string{"suit-stm32l4": {"base"}, "mcuboot": {"bootable"}, "sbsfu": {"flow", "execute"}, "wolfboot": {"sanity"}}
 	for _, name := range Families() {
 		f := load(t, name)
 		for _, step := range f.Steps {
-			if step == "base" && name == "suit-stm32l4" {
-				continue
-			}
-			if step != "bootable" && !slices.ContainsFunc(f.Cases, func(c Case) bool { return c.Step == step }) {
+			if !slices.Contains(never[name], step) && !slices.ContainsFunc(f.Cases, func(c Case) bool { return c.Step == step }) {
 				t.Errorf("%s: no case fails in step %s", name, step)
 			}
 		}
