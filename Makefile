@@ -26,6 +26,7 @@ test:
 	$(GO) vet ./...
 	$(GO) test -race -short ./...
 	$(GO) test ./bootloader ./formats/mcuboot
+	$(GO) test -run 'TestScript/rehearse|TestDamage' ./cmd/otapack
 
 ## modules: package hsm over four PKCS#11 modules: SoftHSM, NSS, a TPM, p11-kit's remote
 # As root it puts one file into /etc/pkcs11/modules while it runs, for the test

@@ -61,6 +61,9 @@ func tree(t *testing.T, dir string) string {
 // the payloads. verify must refuse each with exit code 4 and a reason. Only key
 // hints may change: they are not signed and say which key to try first.
 func TestDamage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make test runs it without the race detector")
+	}
 	dir, otapack := newProject(t)
 	if err := otapack("release", "--version", "1.4.2"); err != nil {
 		t.Fatal(err)
