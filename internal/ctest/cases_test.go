@@ -23,7 +23,6 @@ type asked struct {
 	want     string
 	envelope []byte
 	decoded  bool // a payload of template T4, which the C refuses as no manifest
-	host     bool // only for this machine
 }
 
 // suitCases are the published verdicts for our SUIT profile, of both chips.

@@ -59,7 +59,6 @@ func TestCores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases = slices.DeleteFunc(cases, func(a asked) bool { return a.host })
 	exe, err := casesBuild()
 	if err != nil {
 		t.Fatal(err)
