@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ import (
 // transferOptions are the flags of transfer.
 type transferOptions struct {
 	linkOptions
+	from  []string
 	runs  int
 	limit time.Duration
 	loss  string
@@ -49,11 +51,15 @@ between two of them. A profile's values can be replaced one by one.
 A component behind a UART is named with --uart and gets its bytes a second time,
 over the wires. The time that flash takes to erase and write is not included.
 
+A device that runs a version which the bundle has a patch for gets the patch: say
+so with --from. Without it every component is sent whole.
+
 The same seed gives the same report. Nothing is verified here: see otapack
 verify.`,
 		Example: `  otapack transfer dist/1.4.2/toothbrush-1.4.2.ota
   otapack transfer release.ota --mtu 185 --loss bad,disconnect=2m --limit 10m
-  otapack transfer release.ota --rate 12000 --loss drop=0.01 --uart motor=38400 --json`,
+  otapack transfer release.ota --rate 12000 --loss drop=0.01 --uart motor=38400 --json
+  otapack transfer release.ota --from radio=1.4.1 --limit 2m`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.transfer(cmd, args[0], o)
@@ -62,6 +68,7 @@ verify.`,
 	f := c.Flags()
 	o.flags(f)
 	f.StringVar(&o.loss, "loss", "average", "`profile` of the link: none, good, average, bad, or name=value, separated by commas")
+	f.StringArrayVar(&o.from, "from", nil, "`component=version` that the device runs, to send the patch from it (repeatable)")
 	f.IntVar(&o.runs, "runs", 100, "simulated transfers, 1 to 10000")
 	f.Uint64Var(&o.seed, "seed", 1, "`number` that the transfers' accidents follow from")
 	f.DurationVar(&o.limit, "limit", 0, "longest `time` that 95 of 100 transfers of the whole bundle may take, 0 for any")
@@ -96,8 +103,9 @@ type transferLoss struct {
 // transferPart is what is sent together: manifest and payload of a component.
 type transferPart struct {
 	Name    string `json:"name"`
-	Bytes   int64  `json:"bytes"`   // of manifest and payload
-	Packets uint64 `json:"packets"` // that the phone sends when nothing goes wrong
+	From    string `json:"from,omitempty"` // version that a patch starts from, "" for a whole image
+	Bytes   int64  `json:"bytes"`          // of manifest and payload
+	Packets uint64 `json:"packets"`        // that the phone sends when nothing goes wrong
 	Air     uint64 `json:"air_bytes"`
 
 	MeanPackets float64 `json:"mean_packets"`
@@ -108,6 +116,14 @@ type transferPart struct {
 	Seconds transferTime  `json:"seconds"`
 	UART    *transferUART `json:"uart,omitempty"`
 	Failed  int           `json:"failed"` // runs that did not arrive
+}
+
+// title is what the table calls it.
+func (p transferPart) title() string {
+	if p.From != "" {
+		return p.Name + " from " + p.From
+	}
+	return p.Name
 }
 
 // transferTime is in seconds; those but the first are over the runs that arrived.
@@ -172,6 +188,9 @@ func (a *app) transfer(cmd *cobra.Command, path string, o transferOptions) error
 	if t.bauds, err = o.bauds(names); err != nil {
 		return err
 	}
+	if t.variants, err = chooseVariants(b, o.from); err != nil {
+		return err
+	}
 	if !a.quiet {
 		defer term.StartProgress(os.Stderr, fmt.Sprintf("simulating %d transfers", o.runs)).Stop()
 	}
@@ -203,12 +222,43 @@ func openBundle(r io.ReaderAt, size int64) (*bundle.Bundle, manifest.Record, err
 	return b, record, err
 }
 
+// chooseVariants finds what devices that run certain versions receive, by
+// component.
+func chooseVariants(b *bundle.Bundle, specs []string) (map[string]bundle.Variant, error) {
+	chosen := map[string]bundle.Variant{}
+	for _, spec := range specs {
+		name, version, ok := strings.Cut(spec, "=")
+		if !ok || name == "" || version == "" {
+			return nil, usagef("--from %q: want component=version", spec)
+		}
+		if _, twice := chosen[name]; twice {
+			return nil, usagef("--from: %s is given twice", name)
+		}
+		i := slices.IndexFunc(b.Components, func(c bundle.Component) bool { return c.Name == name })
+		if i < 0 {
+			return nil, usagef("--from: the bundle has no component %q", name)
+		}
+		variants := b.Components[i].Variants
+		k := slices.IndexFunc(variants, func(v bundle.Variant) bool { return v.Base == version })
+		if k < 0 {
+			var there []string
+			for _, v := range variants {
+				there = append(there, v.Base)
+			}
+			return nil, usagef("--from: the bundle has no patch from %s %s; it has %s", name, version, cmp.Or(strings.Join(there, ", "), "none"))
+		}
+		chosen[name] = variants[k]
+	}
+	return chosen, nil
+}
+
 // transferrer simulates the parts of a bundle one after the other.
 type transferrer struct {
-	options transferOptions
-	ble     link.Link
-	loss    link.Loss
-	bauds   map[string]int
+	options  transferOptions
+	ble      link.Link
+	loss     link.Loss
+	bauds    map[string]int
+	variants map[string]bundle.Variant // that are sent in place of components
 
 	objects uint64
 	total   []link.Result // by run
@@ -227,11 +277,12 @@ func (t *transferrer) run(ctx context.Context, b *bundle.Bundle, record manifest
 	}
 	t.total = make([]link.Result, o.runs)
 	total := transferPart{Name: "total"}
-	add := func(name string, objects ...[]byte) error {
+	add := func(name, from string, objects ...[]byte) error {
 		part, err := t.part(ctx, name, objects)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		part.From = from
 		result.Parts = append(result.Parts, part)
 		total.Bytes += part.Bytes
 		total.Packets += part.Packets
@@ -239,18 +290,22 @@ func (t *transferrer) run(ctx context.Context, b *bundle.Bundle, record manifest
 		total.Seconds.Clean += part.Seconds.Clean
 		return nil
 	}
-	if err := add("release record", b.Record); err != nil {
+	if err := add("release record", "", b.Record); err != nil {
 		return nil, err
 	}
 	for _, c := range b.Components {
-		if c.Payload.Size() > maxTransferObject {
+		sent := bundle.Variant{Manifest: c.Manifest, Payload: c.Payload}
+		if v, ok := t.variants[c.Name]; ok {
+			sent = v
+		}
+		if sent.Payload.Size() > maxTransferObject {
 			return nil, &release.InputError{Path: c.Name, Err: fmt.Errorf("payload of more than %d bytes", maxTransferObject)}
 		}
-		payload, err := io.ReadAll(io.NewSectionReader(c.Payload, 0, c.Payload.Size()))
+		payload, err := io.ReadAll(io.NewSectionReader(sent.Payload, 0, sent.Payload.Size()))
 		if err != nil {
 			return nil, err
 		}
-		if err := add(c.Name, c.Manifest, payload); err != nil {
+		if err := add(c.Name, sent.Base, sent.Manifest, payload); err != nil {
 			return nil, err
 		}
 	}
@@ -399,9 +454,14 @@ func (r *transferResult) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "release %s in chunks of %d bytes, %.0f packets a second, simulated transfers: %d\n\n", r.ReleaseID, r.Link.ChunkBytes, r.Link.PacketsPerSec, r.Runs)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "%-14s\tbytes\tpackets\ton air\tresent\tbreaks\tclean\tmean\t95 %%\tfailed\t\n", "part")
-	for _, p := range append(slices.Clone(r.Parts), r.Total) {
-		fmt.Fprintf(w, "%-14s\t%d\t%d\t%d\t%.1f\t%.2f\t%s\t%s\t%s\t%d\t\n", p.Name, p.Bytes, p.Packets, p.Air, p.MeanResent, p.MeanBreaks,
+	parts := append(slices.Clone(r.Parts), r.Total)
+	width := len("release record")
+	for _, p := range parts {
+		width = max(width, len(p.title()))
+	}
+	fmt.Fprintf(w, "%-*s\tbytes\tpackets\ton air\tresent\tbreaks\tclean\tmean\t95 %%\tfailed\t\n", width, "part")
+	for _, p := range parts {
+		fmt.Fprintf(w, "%-*s\t%d\t%d\t%d\t%.1f\t%.2f\t%s\t%s\t%s\t%d\t\n", width, p.title(), p.Bytes, p.Packets, p.Air, p.MeanResent, p.MeanBreaks,
 			seconds(p.Seconds.Clean), seconds(p.Seconds.Mean), seconds(p.Seconds.P95), p.Failed)
 	}
 	if w.Flush() != nil {
