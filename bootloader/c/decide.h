@@ -29,7 +29,11 @@ struct otapack_decision {
     /*
      * All checks passed, twice. The first thing that accept does must be
      * "if (token != OTAPACK_TOKEN) panic": the instruction before its first
-     * one may have been a return that a fault skipped.
+     * one may have been a return that a fault skipped. What boots the image
+     * must want the token as well, and a volatile copy of it, or the compiler
+     * leaves it out: (address - OTAPACK_TOKEN) + token. One changed bit of a
+     * return address may lead behind the test, and one of a pointer to a table
+     * of functions may find an address that stands there as it is.
      */
     void (*accept)(void *ctx, uint32_t token);
     void (*refuse)(void *ctx, uint32_t check); /* index of the first check that failed */

@@ -63,11 +63,22 @@ static uint32_t check_slot(void *ctx)
     return good(!v->manifest.has_slot || (v->device->has_slot && v->manifest.slot == v->device->slot));
 }
 
+/* sum_of is a checksum of what the device knows. Both rounds of a decision read that: a stray store to its rollback floor would pass them. */
+static uint32_t sum_of(const struct otapack_device *d)
+{
+    const uint8_t *bytes = (const uint8_t *)d;
+    uint32_t sum = 0;
+
+    for (uint32_t i = 0; i < sizeof *d; i++)
+        sum = 31 * sum + bytes[i];
+    return sum;
+}
+
 static uint32_t check_sequence(void *ctx)
 {
     const struct otapack_verifier *v = ctx;
 
-    return good(v->manifest.sequence >= v->device->min_sequence);
+    return good(v->manifest.sequence >= v->device->min_sequence && v->device_sum == sum_of(v->device));
 }
 
 static uint32_t check_size(void *ctx)
@@ -230,8 +241,11 @@ static void open_payload(struct otapack_verifier *v)
 uint32_t otapack_begin(struct otapack_verifier *v, const struct otapack_device *device, const uint8_t *envelope,
                        uint32_t size, uint32_t payload_size)
 {
+    uint32_t sum = sum_of(device); /* before anything is written */
+
     otapack_wipe(v, sizeof *v);
     v->device = device;
+    v->device_sum = sum;
     v->data = envelope;
     v->size = size;
     v->payload_size = payload_size;

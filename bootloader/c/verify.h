@@ -77,6 +77,7 @@ struct otapack_device {
 /* A verification in progress. Members are of no use to callers. */
 struct otapack_verifier {
     const struct otapack_device *device;
+    uint32_t device_sum; /* checksum of it, as it was in the beginning */
     const uint8_t *data;
     uint32_t size, payload_size;
 
@@ -99,7 +100,8 @@ struct otapack_verifier {
 /*
  * otapack_begin makes the checks that do not need the payload, up to size, and
  * unwraps the content key. It answers OTAPACK_GOOD if the payload is worth
- * receiving. Device and envelope must not change until the decision. A content
+ * receiving. Device and envelope must not change until the decision; of a device
+ * that did the sequence number is refused. Keys best lie in flash. A content
  * key that does not unwrap is found in its place, after the ciphertext; until
  * then blocks come out as zeros.
  */
