@@ -70,7 +70,7 @@ cores:
 	bootloader/c/qemu/secrets
 	formats/payload/delta/c/size
 
-## faults: single faults in the decision to boot, simulated: the hardened one resists, the controls fall
+## faults: single faults in a verification and its decision to boot, simulated: the hardened ones resist, the controls fall
 faults:
 	@scripts/deps faults
 	bootloader/c/faults/run
