@@ -81,7 +81,7 @@ var layers = []layer{
 
 	// Published verdicts are answered by the reference verifiers, without a release.
 	{pkg: "internal/vectors", own: []string{
-		"bootloader", "formats", "formats/*", "formats/payload/*", "manifest", "sign", "sign/*", "testvectors/verdicts",
+		"bootloader", "formats", "formats/*", "formats/payload/*", "formats/payload/delta/*", "manifest", "sign", "sign/*", "testvectors/verdicts",
 	}},
 
 	{pkg: "cmd/otapack", own: []string{"*", "*/*", "*/*/*", "*/*/*/*"}, modules: []string{cobra, "github.com/spf13/pflag", cbor}},

@@ -49,7 +49,7 @@ type Judgement struct {
 func Reference(ctx context.Context, device verdicts.Device, inputs map[string][]byte) (Judgement, error) {
 	switch {
 	case device.SUIT != nil:
-		return judgeSUIT(ctx, *device.SUIT, inputs["envelope"], inputs["payload"])
+		return judgeSUIT(ctx, *device.SUIT, inputs)
 	case device.MCUboot != nil:
 		return judgeMCUboot(ctx, *device.MCUboot, inputs["image"])
 	case device.NRFDFU != nil:

@@ -52,6 +52,9 @@ type parcel struct {
 	layout   manifest.Options
 	signers  []sign.Signer
 	payload  []byte // as received
+
+	image, running            []byte // of a payload that is decoded: what it decodes to, and what the device runs
+	payloadFile, envelopeFile string // what the published inputs begin with
 }
 
 func publicKeys(signers []sign.Signer) []sign.PublicKey {
@@ -103,7 +106,7 @@ func newParcel(t *testing.T, chip, template string, image []byte) *parcel {
 	}
 	signer := testSigner(t, keySigner)
 	p := &parcel{t: t, layout: manifest.Options{KeyHints: true}, signers: []sign.Signer{signer}, payload: image}
-	p.device = verdicts.SUIT{Chip: chip, MinSequence: 1042, BankBase: profile.Banks[0].Base, BankSize: profile.Banks[0].Size}
+	p.device = verdicts.SUIT{Chip: chip, MinSequence: 1042, BankBase: profile.Banks[0].Base, BankSize: profile.Banks[0].Size, DecoderRAM: profile.DecoderRAM}
 	p.identify("acme.example", map[string]string{"nrf52840": "radio", "stm32l4": "motor"}[chip], "b2")
 	p.trust(1, keySigner, keySecond, keyRevoked)
 	p.manifest = manifest.Manifest{
@@ -127,6 +130,7 @@ func newParcel(t *testing.T, chip, template string, image []byte) *parcel {
 		p.manifest.Staged = true
 		p.manifest.Install.Received = content(p.payload)
 		p.manifest.Install.Decoding = &manifest.Decoding{Coding: manifest.CodingOD1, RAM: 8 << 10, Base: &base}
+		p.envelopeFile = "t4.suit"
 	}
 	if got := p.manifest.Template(); got != template {
 		t.Fatalf("template %s, want %s", got, template)
@@ -266,7 +270,7 @@ func generateSUIT(t *testing.T, chip string) *generator {
 
 	add := func(id, description, base string, p *parcel, envelope []byte, want Answer) {
 		payload := g.input("payload", "", p.payload)
-		for _, name := range []string{prefix + "image.bin", prefix + "ciphertext.bin"} {
+		for _, name := range []string{prefix + "image.bin", prefix + "ciphertext.bin", p.payloadFile} {
 			if b := g.files[name]; b != nil && len(p.payload) > 0 && len(payload.Edits) == 1 && payload.Edits[0].Times == 0 {
 				if in := g.input("payload", name, p.payload); len(in.Edits) == 0 || len(in.Edits[0].Insert) < len(p.payload)/2 {
 					payload = in
@@ -274,12 +278,17 @@ func generateSUIT(t *testing.T, chip string) *generator {
 			}
 		}
 		d := p.device
-		g.add(row{
+		r := row{
 			id: id, description: description, device: verdicts.Device{SUIT: &d},
 			inputs: []verdicts.Input{g.input("envelope", base, envelope), payload},
 			data:   map[string][]byte{"envelope": envelope, "payload": p.payload},
 			want:   want,
-		})
+		}
+		if p.running != nil {
+			r.inputs = append(r.inputs, g.input("running", prefix+"running.bin", p.running))
+			r.data["running"] = p.running
+		}
+		g.add(r)
 	}
 
 	g.base(prefix+"image.bin", testBytes(t, "image", imageSize))
@@ -341,10 +350,26 @@ func generateSUIT(t *testing.T, chip string) *generator {
 			add(template+"/"+slug(r.name), description, prefix+strings.ToLower(template)+".suit", p, envelope, want)
 		}
 	}
-	for _, r := range decodedRows(chip) {
+	g.base(prefix+"running.bin", program(t, profile.Banks[0].Base, false))
+	payloads := map[string]coded{}
+	for _, c := range coders(chip) {
+		payloads[c.name] = g.code(c, prefix, profile.Banks[0].Base)
+	}
+	for _, r := range decodedRows(t, chip, payloads) {
 		p := newParcel(t, chip, "T4", testBytes(t, "image", imageSize))
 		r.change(p)
-		add("T4/"+slug(r.name), r.name, prefix+"t4.suit", p, p.envelope(), refuse(r.step, r.reason))
+		envelope := p.envelope()
+		if base := prefix + p.envelopeFile; g.files[base] == nil {
+			g.base(base, envelope)
+		}
+		if r.after != nil {
+			r.after(p)
+		}
+		want, description := accept(), "taken: "+r.name
+		if r.step != "" {
+			want, description = refuse(r.step, r.reason), r.name
+		}
+		add("T4/"+slug(r.name), description, prefix+p.envelopeFile, p, envelope, want)
 	}
 	// Every element of an envelope cut short, and single bits all over it.
 	p := baseParcel(t, chip, encrypted)
@@ -354,29 +379,6 @@ func generateSUIT(t *testing.T, chip string) *generator {
 		add(fmt.Sprintf("encoding/first-%d-bytes", n), fmt.Sprintf("only the first %d bytes of the envelope", n), prefix+"t3.suit", p, envelope[:n], refuse(bootloader.StepEnvelope, reason))
 	}
 	return g
-}
-
-// decodedRows are what any bootloader refuses of T4, whatever codings it has: the
-// devices of these vectors run no image, and have less than 4 GiB of RAM.
-func decodedRows(chip string) []parcelRow {
-	whole := func(p *parcel) { p.manifest.Install.Decoding.Base = nil }
-	rows := []parcelRow{
-		{name: "decoder that needs 4 GiB of RAM", change: func(p *parcel) { whole(p); p.manifest.Install.Decoding.RAM = math.MaxUint32 },
-			step: bootloader.StepDecoder, reason: verdict.DecoderRAM},
-		{name: "patch whose decoder needs 4 GiB of RAM", change: func(p *parcel) { p.manifest.Install.Decoding.RAM = math.MaxUint32 },
-			step: bootloader.StepDecoder, reason: verdict.DecoderRAM},
-		{name: "decoded image larger than the bank", change: func(p *parcel) { whole(p); p.manifest.Image.Size = p.device.BankSize + 1 },
-			step: bootloader.StepSize, reason: verdict.ImageExceedsBank},
-		{name: "coded payload of another size", change: func(p *parcel) { whole(p); p.manifest.Install.Received.Size++ },
-			step: bootloader.StepSize, reason: verdict.PayloadElementSize},
-		{name: "whole image whose payload is another", change: func(p *parcel) { whole(p); p.manifest.Install.Received.Digest[0] ^= 1 },
-			step: bootloader.StepCiphertext, reason: verdict.PayloadDigestMismatch},
-		{name: "older patch", change: func(p *parcel) { p.manifest.Sequence-- }, step: bootloader.StepSequence, reason: verdict.SequenceRollback},
-	}
-	if chip == "stm32l4" {
-		return append(rows, parcelRow{name: "patch of the image in the only bank", change: func(*parcel) {}, step: bootloader.StepDecoder, reason: verdict.DeltaInPlace})
-	}
-	return append(rows, parcelRow{name: "patch of an image that the device does not run", change: func(*parcel) {}, step: bootloader.StepBase, reason: verdict.BaseMismatch})
 }
 
 func suitRows(t *testing.T, chip string) []parcelRow {

@@ -7,24 +7,29 @@ import (
 	"crypto/ecdsa"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/otapack/otapack/bootloader"
 	"github.com/otapack/otapack/formats/payload/encrypt"
 	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/sign"
+	"github.com/otapack/otapack/sign/verdict"
 	"github.com/otapack/otapack/testvectors/verdicts"
 )
 
-func judgeSUIT(ctx context.Context, state verdicts.SUIT, envelope, payload []byte) (Judgement, error) {
+func judgeSUIT(ctx context.Context, state verdicts.SUIT, inputs map[string][]byte) (Judgement, error) {
 	device, err := suitDevice(state)
 	if err != nil {
 		return Judgement{}, err
 	}
-	staged := bootloader.Payload{ReaderAt: bytes.NewReader(payload), Size: int64(len(payload))}
-	_, trace, err := bootloader.Verify(ctx, device, envelope, staged, bootloader.Options{})
+	envelope, payload := inputs["envelope"], inputs["payload"]
+	if running, ok := inputs["running"]; ok {
+		device.Running = staged(running)
+	}
+	_, trace, err := bootloader.Verify(ctx, device, envelope, *staged(payload), bootloader.Options{})
 	if err == nil {
 		j := accepted()
-		j.Released, err = released(envelope, payload, device)
+		j.Released, err = released(ctx, envelope, payload, device)
 		return j, err
 	}
 	if len(trace) == 0 {
@@ -37,37 +42,57 @@ func judgeSUIT(ctx context.Context, state verdicts.SUIT, envelope, payload []byt
 	}
 	if last == bootloader.StepImage {
 		// A device without room to verify first has written the image while it hashed it.
-		j.Released, err = released(envelope, payload, device)
+		j.Released, err = released(ctx, envelope, payload, device)
 	}
 	return j, err
 }
 
+func staged(b []byte) *bootloader.Payload {
+	return &bootloader.Payload{ReaderAt: bytes.NewReader(b), Size: int64(len(b))}
+}
+
 // released is the image as a device gets it out of a payload, as far as it comes.
-func released(envelope, payload []byte, device bootloader.Device) (verdicts.Content, error) {
+func released(ctx context.Context, envelope, payload []byte, device bootloader.Device) (verdicts.Content, error) {
 	v, err := manifest.Authenticate(envelope, device.Trust)
 	if err != nil {
 		return verdicts.Content{}, err
 	}
-	if !v.Manifest().Encrypted() {
+	m := v.Manifest()
+	if !m.Encrypted() && !m.Decoded() {
 		return verdicts.Of(payload), nil
 	}
 	install, err := v.Install()
 	if err != nil {
 		return verdicts.Content{}, err
 	}
-	header := bootloader.Header(*install.Encryption)
-	key, err := device.Identity.Unwrap(header)
-	if err != nil {
-		return verdicts.Content{}, err
+	image := io.Reader(bytes.NewReader(payload))
+	if m.Encrypted() {
+		header := bootloader.Header(*install.Encryption)
+		key, err := device.Identity.Unwrap(header)
+		if err != nil {
+			return verdicts.Content{}, err
+		}
+		defer key.Wipe()
+		if image, err = encrypt.NewReader(image, header, key); err != nil {
+			return verdicts.Content{}, err
+		}
 	}
-	defer key.Wipe()
-	r, err := encrypt.NewReader(bytes.NewReader(payload), header, key)
-	if err != nil {
-		return verdicts.Content{}, err
+	if m.Decoded() {
+		image, err = bootloader.Decode(ctx, *install.Decoding, decodedRoom(m.Image.Size), device.Running, image)
+		switch {
+		case verdict.Of(err) != "": // why the image was refused before there was any of it
+			return verdicts.Content{}, nil
+		case err != nil:
+			return verdicts.Content{}, err
+		}
 	}
-	image, _ := io.ReadAll(r) // an error is why the image was refused
-	return verdicts.Of(image), nil
+	written, _ := io.ReadAll(io.LimitReader(image, int64(m.Image.Size))) // an error is why the image was refused
+	return verdicts.Of(written), nil
 }
+
+// decodedRoom is more than an image has: a decoder may have written all of an image
+// before it notices that more follows.
+func decodedRoom(size uint32) uint32 { return size + min(64<<10, math.MaxUint32-size) }
 
 func suitDevice(s verdicts.SUIT) (bootloader.Device, error) {
 	chip, err := bootloader.ChipByName(s.Chip)
@@ -81,6 +106,7 @@ func suitDevice(s verdicts.SUIT) (bootloader.Device, error) {
 	if slots > 16 {
 		return bootloader.Device{}, fmt.Errorf("vectors: %w: slot %d", ErrDevice, slots-1)
 	}
+	chip.DecoderRAM = s.DecoderRAM
 	chip.Banks = nil
 	for range slots {
 		chip.Banks = append(chip.Banks, bootloader.Region{Base: s.BankBase, Size: s.BankSize})

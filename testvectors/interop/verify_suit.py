@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """A bootloader's verifier for the SUIT profile, written from docs/manifest.cddl and
-the RFCs, for "otapack vectors run". It shares no code with otapack.
+the RFCs, for "otapack vectors run". It shares no code with otapack. Payloads that have
+to be decoded are for codings.py beside it.
 
 usage: otapack vectors run --family suit-nrf52840 --stream python3 verify_suit.py
 
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, keywrap
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+import codings
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 P256 = ec.SECP256R1()
@@ -267,14 +270,14 @@ def recipients(encoded):
 
 
 def decoding(encoded):
-    """What decoding takes: bytes of RAM, and the base or None."""
+    """The coding, bytes of RAM that it takes, and the base or None."""
     info = mapping(load(encoded))
     expect({1, 2} <= set(info) <= {1, 2, 3, 4} and (3 in info) == (4 in info))
     expect(number(info[1]) in ((1, 4, 5) if 3 in info else (1, 2, 3)) and number(info[2]) > 0)
     if 3 not in info:
-        return info[2], None
+        return info[1], info[2], None
     expect(number(info[4]) > 0)
-    return info[2], (digest(info[3]), info[4])
+    return info[1], info[2], (digest(info[3]), info[4])
 
 
 def manifest(elements, names):
@@ -373,7 +376,14 @@ def content_key(device, blocks):
     raise Malformed
 
 
-def verify(device, data, payload):
+def decoded(*args):
+    try:
+        return codings.decode(*args)
+    except codings.Damaged:
+        raise Malformed
+
+
+def verify(device, data, payload, running):
     """All steps in order. Raises Refused with the first that fails."""
     def step(name, check, *args):
         try:
@@ -391,10 +401,10 @@ def verify(device, data, payload):
     step("sequence", expect, m["sequence"] >= device["min_sequence"])
     step("size", expect, facts[14] <= device["bank_size"] and install is not None and len(payload) == m["size"])
     if m["decode"]:
-        ram, base = m["decode"]
-        room, banks = {"nrf52840": (65536, 2), "stm32l4": (16384, 1)}[device["chip"]]
-        step("decoder", expect, ram <= room and (base is None or banks == 2))
-        step("base", expect, base is None)  # these devices run no image
+        coding, ram, base = m["decode"]
+        banks = {"nrf52840": 2, "stm32l4": 1}[device["chip"]]
+        step("decoder", expect, ram <= device["decoder_ram"] and (base is None or banks == 2))
+        step("base", expect, base is None or running is not None and (sha256(running), len(running)) == base)
     if m["info"] or m["decode"]:
         step("ciphertext", expect, sha256(payload) == install)
     if m["info"]:
@@ -404,7 +414,7 @@ def verify(device, data, payload):
         step("image", expect, int.from_bytes(iv[12:], "big") + (len(payload) + 15) // 16 <= 1 << 32)
         payload = Cipher(algorithms.AES(key), modes.CTR(iv)).decryptor().update(payload)
     if m["decode"]:
-        raise NotImplementedError("no vector comes to a decoder")
+        payload = step("image", decoded, coding, payload, running if base else b"", facts[14])
     step("image", expect, sha256(payload) == m["image"])
 
 
@@ -412,7 +422,7 @@ for line in sys.stdin:
     question = json.loads(line)
     inputs = {name: open(path, "rb").read() for name, path in question["inputs"].items()}
     try:
-        verify(question["device"]["suit"], inputs["envelope"], inputs["payload"])
+        verify(question["device"]["suit"], inputs["envelope"], inputs["payload"], inputs.get("running"))
         print("accept", flush=True)
     except Refused as refusal:
         print("refuse", refusal, flush=True)

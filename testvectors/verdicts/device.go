@@ -32,6 +32,9 @@ type SUIT struct {
 	DeviceKey Hex `json:"device_key,omitempty"`
 	KEK       Hex `json:"kek,omitempty"`
 	KEKID     Hex `json:"kek_id,omitempty"`
+	// DecoderRAM is how many bytes a decoder may take. Decoders of all five codings
+	// are there.
+	DecoderRAM uint32 `json:"decoder_ram"`
 }
 
 // PublicKey is a P-256 key: x‖y, big endian.

@@ -126,7 +126,7 @@ type Case struct {
 
 // Input is one file of a case: a file of the family with edits.
 type Input struct {
-	Name  string `json:"name"`            // "envelope", "payload", "image", "packet", "firmware", "installed"
+	Name  string `json:"name"`            // "envelope", "payload", "running", "image", "packet", "firmware", "installed"
 	Base  string `json:"base,omitempty"`  // in Family.Files; "" begins with nothing
 	Edits []Edit `json:"edits,omitempty"` // by ascending position, without overlap
 	Content
