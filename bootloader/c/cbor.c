@@ -74,8 +74,6 @@ uint32_t otapack_cbor_count(struct otapack_cbor *r, uint32_t major, uint32_t min
     return 0;
 }
 
-uint32_t otapack_cbor_u32(struct otapack_cbor *r) { return otapack_cbor_count(r, OTAPACK_UNSIGNED, 0, UINT32_MAX); }
-
 int32_t otapack_cbor_int(struct otapack_cbor *r)
 {
     uint32_t negative = r->left != 0 && *r->at >> 5 == 1;
@@ -123,21 +121,24 @@ void otapack_cbor_string(struct otapack_cbor *r, struct otapack_string *s, uint3
         otapack_cbor_fail(r);
 }
 
-void otapack_cbor_open(struct otapack_cbor *r, struct otapack_cbor *content, uint32_t max)
+uint32_t otapack_cbor_open(struct otapack_cbor *r)
 {
-    struct otapack_string s;
+    uint32_t n = otapack_cbor_count(r, OTAPACK_BYTES, 0, UINT32_MAX), behind = r->left - n;
 
-    otapack_cbor_string(r, &s, OTAPACK_BYTES, max);
-    content->at = s.at;
-    content->left = s.size;
-    content->bad = r->bad;
+    if (n > r->left)
+        otapack_cbor_fail(r);
+    else
+        r->left = n;
+    return behind;
 }
 
 uint32_t otapack_cbor_end(const struct otapack_cbor *r) { return (r->bad | r->left) == 0; }
 
-void otapack_cbor_close(struct otapack_cbor *r, const struct otapack_cbor *content)
+void otapack_cbor_close(struct otapack_cbor *r, uint32_t behind)
 {
-    if (!otapack_cbor_end(content))
+    if (otapack_cbor_end(r))
+        r->left = behind;
+    else
         otapack_cbor_fail(r);
 }
 
@@ -154,14 +155,23 @@ void otapack_cbor_match(struct otapack_cbor *r, const uint8_t *pattern, void *to
             continue;
         }
         member = (uint8_t *)to + *pattern++;
-        if (what == OTAPACK_UNSIGNED) {
-            *(uint32_t *)member = otapack_cbor_u32(r);
-        } else if (what > OTAPACK_TEXT) {
+        if (what > OTAPACK_TAG) {
             *(const uint8_t **)member = otapack_cbor_take(r, what);
+        } else if (what <= OTAPACK_NEGATIVE) {
+            *(uint32_t *)member = otapack_cbor_count(r, OTAPACK_UNSIGNED, what, UINT32_MAX);
         } else {
-            otapack_cbor_string(r, member, what, *pattern++);
-            if (((struct otapack_string *)member)->size == 0)
-                otapack_cbor_fail(r);
+            uint32_t n = *pattern++;
+
+            if (what == OTAPACK_TAG) {
+                if (*(uint32_t *)member == 0)
+                    pattern += n;
+            } else if (what >= OTAPACK_ARRAY) {
+                *(uint32_t *)member = otapack_cbor_count(r, what, n, n + 1) > n;
+            } else {
+                otapack_cbor_string(r, member, what, n);
+                if (((struct otapack_string *)member)->size == 0)
+                    otapack_cbor_fail(r);
+            }
         }
     }
 }

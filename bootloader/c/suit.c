@@ -4,14 +4,13 @@
 #include "equal.h"
 #include "sha256.h"
 
-/* Bounds of the profile in bytes. */
+/*
+ * Bounds of the profile in bytes. What has none here, wrapper and blocks for
+ * example, cannot be longer than the profile allows for what may stand in it.
+ */
 enum {
-    MAX_WRAPPER = 32 << 10,
-    MAX_BLOCK = 10 << 10,
     MAX_SIGNATURE = 8 << 10,
-    MAX_MANIFEST = 1 << 10,
-    MAX_INSTALL = 2 << 10,
-    MAX_TEXT = 4 << 10,
+    MAX_MANIFEST = 1 << 10, /* install may have twice that, text four times */
     MAX_NAME = 64,
     MAX_KID = 16,
     MAX_COMPONENT = 8,
@@ -33,11 +32,15 @@ static const uint8_t order_p384[48] = {
     0x58, 0x1a, 0x0d, 0xb2, 0x48, 0xb0, 0xa7, 0x7a, 0xec, 0xec, 0x19, 0x6a, 0xcc, 0xc5, 0x29, 0x73,
 };
 
-/* Patterns, see otapack_cbor_match. TAKE and U32 read members of a manifest. */
+/* Patterns, see otapack_cbor_match. Members are of a manifest where no type is given. */
 #define MATCH OTAPACK_MATCH
 #define IS OTAPACK_IS
 #define TAKE(n, member) OTAPACK_TAKE(n, otapack_manifest, member)
 #define U32(member) OTAPACK_U32(otapack_manifest, member)
+#define POSITIVE(member) OTAPACK_POSITIVE(otapack_manifest, member)
+#define MORE(major, n, member) OTAPACK_MORE(major, n, otapack_manifest, member)
+#define WHEN(member, ...) OTAPACK_WHEN(otapack_manifest, member, __VA_ARGS__)
+#define KID(type) OTAPACK_WHEN(type, kid.size, IS(0x04), OTAPACK_STRING(OTAPACK_BYTES, MAX_KID, type, kid)) /* behind MORE */
 #define DIGEST 0x82, 0x2f, 0x58, 0x20 /* [-16, and a string of 32 bytes */
 
 /* is_scalar answers whether a is from 1 to order - 1, both of n bytes. */
@@ -58,27 +61,20 @@ static uint32_t is_same(const struct otapack_string *a, const struct otapack_str
     return a->size == b->size && otapack_equal(a->at, b->at, a->size) == OTAPACK_GOOD;
 }
 
-/* read_one_more reads the head of a map of n pairs or of n + 1, and answers whether it is the latter. */
-static uint32_t read_one_more(struct otapack_cbor *r, uint32_t n) { return otapack_cbor_count(r, OTAPACK_MAP, n, n + 1) > n; }
-
 static void read_block(struct otapack_cbor *r, struct otapack_envelope *e)
 {
     struct otapack_block *b = &e->blocks[e->count++];
-    struct otapack_cbor header;
     struct otapack_string s;
+    uint32_t behind;
     int32_t algorithm;
 
     MATCH(r, NULL, IS(0xd2, 0x84));
-    otapack_cbor_open(r, &header, MAX_NAME);
-    MATCH(&header, NULL, IS(0xa1, 0x01));
-    algorithm = otapack_cbor_int(&header);
-    otapack_cbor_close(r, &header);
-    if (read_one_more(r, 0))
-        MATCH(r, b, IS(0x04), OTAPACK_STRING(OTAPACK_BYTES, MAX_KID, otapack_block, kid));
-    otapack_cbor_is(r, 0xf6);
+    behind = otapack_cbor_open(r);
+    MATCH(r, NULL, IS(0xa1, 0x01));
+    algorithm = otapack_cbor_int(r);
+    otapack_cbor_close(r, behind);
+    MATCH(r, b, OTAPACK_MORE(OTAPACK_MAP, 0, otapack_block, kid.size), KID(otapack_block), IS(0xf6));
     otapack_cbor_string(r, &s, OTAPACK_BYTES, MAX_SIGNATURE);
-    if (r->bad)
-        return;
     if (algorithm == ESP256 || algorithm == ESP384) {
         const uint8_t *order = algorithm == ESP256 ? order_p256 : order_p384;
         uint32_t n = algorithm == ESP256 ? sizeof order_p256 : sizeof order_p384;
@@ -94,18 +90,16 @@ static void read_block(struct otapack_cbor *r, struct otapack_envelope *e)
 
 static void read_wrapper(struct otapack_cbor *r, struct otapack_envelope *e)
 {
-    struct otapack_cbor wrapper, block;
-    uint32_t n;
+    uint32_t behind = otapack_cbor_open(r), behind_block;
+    uint32_t n = otapack_cbor_count(r, OTAPACK_ARRAY, 2, 1 + OTAPACK_MAX_BLOCKS);
 
-    otapack_cbor_open(r, &wrapper, MAX_WRAPPER);
-    n = otapack_cbor_count(&wrapper, OTAPACK_ARRAY, 2, 1 + OTAPACK_MAX_BLOCKS);
-    MATCH(&wrapper, e, IS(0x58, 0x24, DIGEST), OTAPACK_TAKE(32, otapack_envelope, digest));
-    for (; n > 1 && !wrapper.bad; n--) {
-        otapack_cbor_open(&wrapper, &block, MAX_BLOCK);
-        read_block(&block, e);
-        otapack_cbor_close(&wrapper, &block);
+    MATCH(r, e, IS(0x58, 0x24, DIGEST), OTAPACK_TAKE(32, otapack_envelope, digest));
+    for (; n > 1; n--) {
+        behind_block = otapack_cbor_open(r);
+        read_block(r, e);
+        otapack_cbor_close(r, behind_block);
     }
-    otapack_cbor_close(r, &wrapper);
+    otapack_cbor_close(r, behind);
 }
 
 static void read_element(struct otapack_cbor *r, struct otapack_element *e, uint32_t max)
@@ -123,26 +117,27 @@ static void reader_of(struct otapack_cbor *r, const struct otapack_element *e)
 
 uint32_t otapack_read_envelope(struct otapack_envelope *e, const uint8_t *data, uint32_t size)
 {
+    static const uint8_t keys[OTAPACK_ELEMENTS] = {3, 20, 23};
     struct otapack_cbor r = {data, size, 0}, text;
     uint32_t pairs;
 
     otapack_wipe(e, sizeof *e);
     MATCH(&r, NULL, IS(0xd8, 0x6b));
-    pairs = otapack_cbor_count(&r, OTAPACK_MAP, 2, 5) - 2;
+    pairs = otapack_cbor_count(&r, OTAPACK_MAP, 2, 5) - 1;
     otapack_cbor_is(&r, 0x02);
     read_wrapper(&r, e);
-    otapack_cbor_is(&r, 0x03);
-    read_element(&r, &e->manifest, MAX_MANIFEST);
-    if (otapack_cbor_next(&r, 20)) {
-        read_element(&r, &e->install, MAX_INSTALL);
-        pairs--;
-    }
-    if (otapack_cbor_next(&r, 23)) {
-        read_element(&r, &e->text, MAX_TEXT);
-        reader_of(&text, &e->text);
+    for (uint32_t i = 0; i < OTAPACK_ELEMENTS; i++)
+        if (otapack_cbor_next(&r, keys[i])) {
+            read_element(&r, &e->elements[i], MAX_MANIFEST << i);
+            pairs--;
+        }
+    if (!e->elements[OTAPACK_ELEMENT_MANIFEST].head)
+        otapack_cbor_fail(&r);
+    if (e->elements[OTAPACK_ELEMENT_TEXT].head) {
+        reader_of(&text, &e->elements[OTAPACK_ELEMENT_TEXT]);
         otapack_cbor_skip(&text, TEXT_DEPTH);
-        otapack_cbor_close(&r, &text);
-        pairs--;
+        if (!otapack_cbor_end(&text))
+            otapack_cbor_fail(&r);
     }
     if (r.left != 0) {
         otapack_cbor_string(&r, &e->name, OTAPACK_TEXT, MAX_NAME);
@@ -188,68 +183,52 @@ static void read_shared(struct otapack_cbor *r, struct otapack_manifest *m)
 {
     uint32_t elements = otapack_cbor_count(r, OTAPACK_ARRAY, 6, 10);
 
-    if (m->encrypted)
-        MATCH(r, NULL, IS(0x0c, 0x00));
-    otapack_cbor_is(r, 0x14);
-    m->has_slot = read_one_more(r, 4);
-    if (elements != 6 + 2 * m->encrypted + 2 * m->has_slot)
-        otapack_cbor_fail(r);
-    MATCH(r, m, IS(0x01, 0x50), TAKE(16, vendor), IS(0x02, 0x50), TAKE(16, class_id),
-          IS(0x03, 0x58, 0x24, DIGEST), TAKE(32, digest));
-    if (m->has_slot)
-        MATCH(r, m, IS(0x05), U32(slot));
-    MATCH(r, m, IS(0x0e), U32(size), IS(0x01, 0x0f, 0x02, 0x0f));
-    if (m->has_slot)
-        MATCH(r, NULL, IS(0x05, 0x05));
-    if (m->size == 0)
+    MATCH(r, m, WHEN(staged, IS(0x0c, 0x00)), IS(0x14), MORE(OTAPACK_MAP, 4, has_slot),
+          IS(0x01, 0x50), TAKE(16, vendor), IS(0x02, 0x50), TAKE(16, class_id), IS(0x03, 0x58, 0x24, DIGEST), TAKE(32, digest),
+          WHEN(has_slot, IS(0x05), U32(slot)), IS(0x0e), POSITIVE(size), IS(0x01, 0x0f, 0x02, 0x0f),
+          WHEN(has_slot, IS(0x05, 0x05)));
+    if (elements != 6 + 2 * m->staged + 2 * m->has_slot)
         otapack_cbor_fail(r);
 }
 
-/* Components: of the image, and of the encrypted payload. */
+/* Components: the image, and the payload that it is made from. */
 struct components {
+    uint32_t two;
     struct otapack_string image, received;
 };
 
-/* read_common reads components and the shared sequence. Two components make it T3. */
+/* read_common reads components and the shared sequence. Two components make it T3 or T4. */
 static void read_common(struct otapack_cbor *r, struct otapack_manifest *m)
 {
-    struct components c;
-    struct otapack_cbor common, shared;
+    struct components c = {0};
+    uint32_t behind = otapack_cbor_open(r), behind_shared;
 
-    otapack_cbor_open(r, &common, MAX_MANIFEST);
-    MATCH(&common, NULL, IS(0xa2, 0x02));
-    m->encrypted = otapack_cbor_count(&common, OTAPACK_ARRAY, 1, 2) == 2;
-    MATCH(&common, &c, IS(0x81), OTAPACK_STRING(OTAPACK_BYTES, MAX_COMPONENT, components, image));
-    if (m->encrypted) {
-        MATCH(&common, &c, IS(0x81), OTAPACK_STRING(OTAPACK_BYTES, MAX_COMPONENT, components, received));
-        if (is_same(&c.image, &c.received))
-            otapack_cbor_fail(&common);
-    }
-    otapack_cbor_is(&common, 0x04);
-    otapack_cbor_open(&common, &shared, MAX_MANIFEST);
-    read_shared(&shared, m);
-    otapack_cbor_close(&common, &shared);
-    otapack_cbor_close(r, &common);
+    MATCH(r, &c, IS(0xa2, 0x02), OTAPACK_MORE(OTAPACK_ARRAY, 1, components, two),
+          IS(0x81), OTAPACK_STRING(OTAPACK_BYTES, MAX_COMPONENT, components, image),
+          OTAPACK_WHEN(components, two, IS(0x81), OTAPACK_STRING(OTAPACK_BYTES, MAX_COMPONENT, components, received)),
+          IS(0x04));
+    if (is_same(&c.image, &c.received))
+        otapack_cbor_fail(r);
+    m->staged = c.two;
+    behind_shared = otapack_cbor_open(r);
+    read_shared(r, m);
+    otapack_cbor_close(r, behind_shared);
+    otapack_cbor_close(r, behind);
 }
 
 void otapack_read_recipient(struct otapack_cbor *r, struct otapack_recipient *to)
 {
-    uint32_t shared, has_kid; /* shared: A128KW, not ECDH-ES+A128KW */
-
     otapack_wipe(to, sizeof *to);
     otapack_cbor_is(r, 0x83);
-    shared = otapack_cbor_next(r, 0x40); /* nothing is protected */
-    if (!shared)
-        MATCH(r, NULL, IS(0x44, 0xa1, 0x01, 0x38, 0x1c));
-    has_kid = read_one_more(r, 1);
-    if (shared)
-        MATCH(r, NULL, IS(0x01, 0x22));
-    if (has_kid)
-        MATCH(r, to, IS(0x04), OTAPACK_STRING(OTAPACK_BYTES, MAX_KID, otapack_recipient, kid));
-    if (!shared)
-        MATCH(r, to, IS(0x20, 0xa4, 0x01, 0x02, 0x20, 0x01, 0x21, 0x58, 0x20), OTAPACK_TAKE(32, otapack_recipient, x),
-              IS(0x22, 0x58, 0x20), OTAPACK_TAKE(32, otapack_recipient, y));
-    MATCH(r, to, IS(0x58, 0x18), OTAPACK_TAKE(24, otapack_recipient, wrapped));
+    to->agreed = !otapack_cbor_next(r, 0x40); /* A128KW: nothing protected */
+    if (to->agreed)
+        MATCH(r, to, IS(0x44, 0xa1, 0x01, 0x38, 0x1c), OTAPACK_MORE(OTAPACK_MAP, 1, otapack_recipient, kid.size));
+    else
+        MATCH(r, to, OTAPACK_MORE(OTAPACK_MAP, 1, otapack_recipient, kid.size), IS(0x01, 0x22));
+    MATCH(r, to, KID(otapack_recipient),
+          OTAPACK_WHEN(otapack_recipient, agreed, IS(0x20, 0xa4, 0x01, 0x02, 0x20, 0x01, 0x21, 0x58, 0x20),
+                       OTAPACK_TAKE(32, otapack_recipient, x), IS(0x22, 0x58, 0x20), OTAPACK_TAKE(32, otapack_recipient, y)),
+          IS(0x58, 0x18), OTAPACK_TAKE(24, otapack_recipient, wrapped));
 }
 
 static void read_encryption(struct otapack_cbor *r, struct otapack_manifest *m)
@@ -263,26 +242,54 @@ static void read_encryption(struct otapack_cbor *r, struct otapack_manifest *m)
         otapack_read_recipient(r, &recipient);
 }
 
-/* read_install reads what fetches the payload and, of T3, what decrypts it. */
+/* read_decoding reads the argument of the private command that decodes. */
+static void read_decoding(struct otapack_cbor *r, struct otapack_manifest *m)
+{
+    static const uint32_t whole = 1 << OTAPACK_OD1 | 1 << OTAPACK_ZSTD | 1 << OTAPACK_DEFLATE;
+    static const uint32_t difference = 1 << OTAPACK_OD1 | 1 << OTAPACK_HPATCHLITE | 1 << OTAPACK_DETOOLS;
+    uint32_t codings = whole, behind, pairs;
+
+    MATCH(r, NULL, IS(0x01, 0x00));
+    behind = otapack_cbor_open(r);
+    pairs = otapack_cbor_count(r, OTAPACK_MAP, 2, 4);
+    MATCH(r, m, IS(0x01), U32(coding), IS(0x02), POSITIVE(ram));
+    if (pairs == 4) {
+        MATCH(r, m, IS(0x03, DIGEST), TAKE(32, base), IS(0x04), POSITIVE(base_size));
+        codings = difference;
+    }
+    if (m->coding > OTAPACK_DETOOLS || (codings >> m->coding & 1) == 0 || pairs == 3)
+        otapack_cbor_fail(r);
+    otapack_cbor_close(r, behind);
+}
+
+/* read_install reads what fetches the payload, and how the image is made from it. */
 static void read_install(struct otapack_cbor *r, struct otapack_manifest *m)
 {
-    struct otapack_cbor info;
-    uint32_t size = m->size;
+    uint32_t behind;
 
-    if (m->encrypted)
-        MATCH(r, m, IS(0x90, 0x0c, 0x01, 0x14, 0xa3, 0x03, 0x58, 0x24, DIGEST), TAKE(32, received), IS(0x0e), U32(size));
+    m->payload_size = m->size;
+    if (m->staged)
+        MATCH(r, m, IS(0x90, 0x0c, 0x01, 0x14, 0xa3, 0x03, 0x58, 0x24, DIGEST), TAKE(32, received), IS(0x0e), POSITIVE(payload_size));
     else
         MATCH(r, NULL, IS(0x86, 0x14, 0xa1));
-    if (m->size != size) /* A128CTR keeps the length */
-        otapack_cbor_fail(r);
-    MATCH(r, m, IS(0x15), OTAPACK_STRING(OTAPACK_TEXT, MAX_NAME, otapack_manifest, uri), IS(0x15, 0x02, 0x03, 0x0f));
-    if (!m->encrypted)
+    MATCH(r, m, IS(0x15), OTAPACK_STRING(OTAPACK_TEXT, MAX_NAME, otapack_manifest, uri), IS(0x15, 0x02, 0x03, 0x0f),
+          WHEN(staged, IS(0x0c, 0x00, 0x14), MORE(OTAPACK_MAP, 1, encrypted), WHEN(encrypted, IS(0x13))));
+    if (!m->staged)
         return;
-    MATCH(r, NULL, IS(0x0c, 0x00, 0x14, 0xa2, 0x13));
-    otapack_cbor_open(r, &info, MAX_INSTALL);
-    read_encryption(&info, m);
-    otapack_cbor_close(r, &info);
-    MATCH(r, NULL, IS(0x16, 0x01, 0x16, 0x02, 0x03, 0x0f));
+    if (m->encrypted) {
+        behind = otapack_cbor_open(r);
+        read_encryption(r, m);
+        otapack_cbor_close(r, behind);
+    }
+    MATCH(r, NULL, IS(0x16, 0x01));
+    if (otapack_cbor_next(r, 0x39)) { /* T4 */
+        read_decoding(r, m);
+    } else { /* T3: A128CTR keeps the length */
+        if (!m->encrypted || m->payload_size != m->size)
+            otapack_cbor_fail(r);
+        MATCH(r, NULL, IS(0x16, 0x02));
+    }
+    MATCH(r, NULL, IS(0x03, 0x0f));
 }
 
 /* What a manifest has instead of an element that may be severed. */
@@ -295,62 +302,66 @@ static void read_severable(struct otapack_cbor *r, const struct otapack_envelope
 {
     struct otapack_cbor install;
     struct severed s;
+    uint32_t behind;
 
     otapack_cbor_is(r, 0x14);
-    if (r->left == 0 || *r->at != 0x82) {
-        otapack_cbor_open(r, &install, MAX_MANIFEST);
-        if (e->install.head) /* twice */
+    if (!otapack_cbor_next(r, 0x82)) {
+        behind = otapack_cbor_open(r);
+        read_install(r, m);
+        otapack_cbor_close(r, behind);
+        if (e->elements[OTAPACK_ELEMENT_INSTALL].head) /* twice */
             otapack_cbor_fail(r);
-    } else {
-        MATCH(r, &s, IS(DIGEST), OTAPACK_TAKE(32, severed, digest));
-        m->severed = e->install.head == NULL;
-        if (r->bad || m->severed)
-            return;
-        if (otapack_element_is(&e->install, s.digest) != OTAPACK_GOOD)
-            otapack_cbor_fail(r);
-        reader_of(&install, &e->install);
+        return;
     }
+    MATCH(r, &s, IS(0x2f, 0x58, 0x20), OTAPACK_TAKE(32, severed, digest)); /* the rest of DIGEST */
+    m->severed = e->elements[OTAPACK_ELEMENT_INSTALL].head == NULL;
+    if (r->bad || m->severed)
+        return;
+    reader_of(&install, &e->elements[OTAPACK_ELEMENT_INSTALL]);
+    if (otapack_element_is(&e->elements[OTAPACK_ELEMENT_INSTALL], s.digest) != OTAPACK_GOOD)
+        otapack_cbor_fail(&install); /* nothing is read of it */
     read_install(&install, m);
-    otapack_cbor_close(r, &install);
+    if (!otapack_cbor_end(&install))
+        otapack_cbor_fail(r);
 }
 
 /* check_text compares the digest of a text. It may be missing, but not be another. */
-static void check_text(struct otapack_cbor *r, const struct otapack_envelope *e, uint32_t has_digest)
+static void check_text(struct otapack_cbor *r, const struct otapack_element *text, uint32_t has_digest)
 {
     struct severed s = {NULL};
 
     if (has_digest)
         MATCH(r, &s, IS(0x17, DIGEST), OTAPACK_TAKE(32, severed, digest));
-    if (e->text.head && (!s.digest || otapack_element_is(&e->text, s.digest) != OTAPACK_GOOD))
+    if (text->head && (!s.digest || otapack_element_is(text, s.digest) != OTAPACK_GOOD))
         otapack_cbor_fail(r);
 }
 
 uint32_t otapack_read_manifest(struct otapack_manifest *m, const struct otapack_envelope *e)
 {
-    struct otapack_cbor r, version;
-    uint32_t pairs;
+    struct otapack_cbor r;
+    uint32_t pairs, behind;
 
     otapack_wipe(m, sizeof *m);
-    reader_of(&r, &e->manifest);
+    reader_of(&r, &e->elements[OTAPACK_ELEMENT_MANIFEST]);
     pairs = otapack_cbor_count(&r, OTAPACK_MAP, 6, 8) - 6;
     MATCH(&r, m, IS(0x01, 0x01, 0x02), U32(sequence), IS(0x03));
     read_common(&r, m);
     if (otapack_cbor_next(&r, 6)) {
-        otapack_cbor_open(&r, &version, MAX_NAME);
-        read_version(&version);
-        otapack_cbor_close(&r, &version);
+        behind = otapack_cbor_open(&r);
+        read_version(&r);
+        otapack_cbor_close(&r, behind);
         pairs--;
     }
-    if (m->encrypted)
+    if (m->staged)
         MATCH(&r, NULL, IS(0x07, 0x45, 0x84, 0x0c, 0x00, 0x03, 0x0f, 0x09, 0x45, 0x84, 0x0c, 0x00, 0x17, 0x02));
     else
         MATCH(&r, NULL, IS(0x07, 0x43, 0x82, 0x03, 0x0f, 0x09, 0x43, 0x82, 0x17, 0x02));
     read_severable(&r, e, m);
     if (pairs > 1)
         otapack_cbor_fail(&r);
-    check_text(&r, e, pairs);
+    check_text(&r, &e->elements[OTAPACK_ELEMENT_TEXT], pairs);
     /* The names of elements are not signed: an integrated payload is held against the manifest. */
-    if (e->payload.head && (m->severed || e->payload.content.size != m->size || !is_same(&e->name, &m->uri)))
+    if (e->payload.head && (m->severed || e->payload.content.size != m->payload_size || !is_same(&e->name, &m->uri)))
         otapack_cbor_fail(&r);
     return otapack_cbor_end(&r);
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The envelope and the manifest of docs/manifest.cddl, templates T1, T2b and T3.
- * Of what an envelope says nothing is copied: results point into it, and it must
- * not change while they are used. Template T4, payloads that are decoded, is
- * refused as a manifest of no template.
+ * The envelope and the manifest of docs/manifest.cddl, all four templates. Of what
+ * an envelope says nothing is copied: results point into it, and it must not
+ * change while they are used.
  */
 #ifndef OTAPACK_SUIT_H
 #define OTAPACK_SUIT_H
@@ -20,6 +19,9 @@ struct otapack_element {
     struct otapack_string content;
 };
 
+/* The elements of an envelope: the manifest, and what may be severed from it. */
+enum { OTAPACK_ELEMENT_MANIFEST, OTAPACK_ELEMENT_INSTALL, OTAPACK_ELEMENT_TEXT, OTAPACK_ELEMENTS };
+
 /* A signature block. */
 struct otapack_block {
     const uint8_t *signature;  /* r and s; NULL for an algorithm other than ESP256 */
@@ -30,11 +32,9 @@ struct otapack_envelope {
     const uint8_t *digest; /* of the manifest, 32 bytes, which the signatures cover */
     struct otapack_block blocks[OTAPACK_MAX_BLOCKS];
     uint32_t count; /* of blocks */
-    struct otapack_element manifest;
-    struct otapack_element install;     /* severed */
-    struct otapack_element text;        /* for people */
-    struct otapack_string name;         /* of the integrated payload */
-    struct otapack_element payload;     /* integrated */
+    struct otapack_element elements[OTAPACK_ELEMENTS];
+    struct otapack_string name;     /* of the integrated payload */
+    struct otapack_element payload; /* integrated */
 };
 
 struct otapack_manifest {
@@ -45,16 +45,28 @@ struct otapack_manifest {
     uint32_t has_slot, slot;
     uint32_t severed; /* 1: there is no install sequence, and what follows is not set */
     struct otapack_string uri;
-    uint32_t encrypted;             /* 1 for T3; else what follows is not set */
-    const uint8_t *received;        /* digest of the ciphertext, which is as long as the image */
-    const uint8_t *iv;              /* 16 bytes: the first counter block */
-    uint32_t recipients;            /* their number */
-    struct otapack_cbor recipient;  /* reads the first of them */
+    uint32_t payload_size; /* of what is received, in bytes */
+
+    uint32_t staged;         /* 1 for T3 and T4: the image is made from what is received */
+    const uint8_t *received; /* digest of that; NULL if it is the image */
+
+    uint32_t encrypted;            /* 1: decrypt it; else what follows is not set */
+    const uint8_t *iv;             /* 16 bytes: the first counter block */
+    uint32_t recipients;           /* their number */
+    struct otapack_cbor recipient; /* reads the first of them */
+
+    uint32_t coding;     /* enum otapack_coding: decode it, after decryption; 0 for no decoding */
+    uint32_t ram;        /* that the decoder needs, in bytes */
+    const uint8_t *base; /* digest of the plain image that the payload is a difference to, NULL for none */
+    uint32_t base_size;  /* bytes */
 };
+
+enum otapack_coding { OTAPACK_OD1 = 1, OTAPACK_ZSTD, OTAPACK_DEFLATE, OTAPACK_HPATCHLITE, OTAPACK_DETOOLS };
 
 /* Who can read the content key. */
 struct otapack_recipient {
     struct otapack_string kid; /* as of a block */
+    uint32_t agreed;           /* 1: ECDH-ES+A128KW; 0: A128KW */
     const uint8_t *x, *y;      /* ephemeral key, 32 bytes each; NULL for A128KW */
     const uint8_t *wrapped;    /* 24 bytes */
 };

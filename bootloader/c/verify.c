@@ -21,7 +21,7 @@ static uint32_t check_signature(void *ctx)
     const struct otapack_device *d = v->device;
     uint32_t signers = 0, count = 0;
 
-    if (otapack_element_is(&v->envelope.manifest, v->envelope.digest) != OTAPACK_GOOD)
+    if (otapack_element_is(&v->envelope.elements[OTAPACK_ELEMENT_MANIFEST], v->envelope.digest) != OTAPACK_GOOD)
         return OTAPACK_BAD;
     for (uint32_t i = 0; i < v->envelope.count; i++) {
         uint32_t key = v->made[i].key;
@@ -85,18 +85,39 @@ static uint32_t check_size(void *ctx)
 {
     const struct otapack_verifier *v = ctx;
 
-    return good(v->manifest.size <= v->device->bank_size && !v->manifest.severed && v->payload_size == v->manifest.size);
+    return good(v->manifest.size <= v->device->bank_size && !v->manifest.severed && v->payload_size == v->manifest.payload_size);
+}
+
+static uint32_t check_decoder(void *ctx)
+{
+    const struct otapack_verifier *v = ctx;
+    const struct otapack_manifest *m = &v->manifest;
+
+    if (m->coding == 0)
+        return OTAPACK_GOOD;
+    return good(v->device->codings >> m->coding & 1 && m->ram <= v->device->decoder_ram && !(m->base && v->device->one_bank));
+}
+
+static uint32_t check_base(void *ctx)
+{
+    const struct otapack_verifier *v = ctx;
+
+    if (!v->manifest.base)
+        return OTAPACK_GOOD;
+    if (v->manifest.base_size != v->device->running_size)
+        return OTAPACK_BAD;
+    return otapack_equal(v->base_digest, v->manifest.base, 32);
 }
 
 static uint32_t check_ciphertext(void *ctx)
 {
     const struct otapack_verifier *v = ctx;
 
-    if (!v->manifest.encrypted)
+    if (!v->manifest.staged)
         return OTAPACK_GOOD;
-    if (v->left != 0)
+    if (v->received.left != 0)
         return OTAPACK_BAD;
-    return otapack_equal(v->received_digest, v->manifest.received, 32);
+    return otapack_equal(v->received.digest, v->manifest.received, 32);
 }
 
 static uint32_t check_unwrap(void *ctx)
@@ -113,16 +134,19 @@ static uint32_t check_image(void *ctx)
 {
     const struct otapack_verifier *v = ctx;
 
-    if (v->left != 0)
+    const struct otapack_intake *image = v->manifest.staged ? &v->image : &v->received;
+
+    if (image->left != 0)
         return OTAPACK_BAD;
-    if (v->manifest.encrypted && (v->manifest.size - 1) / 16 > UINT32_MAX - last_word(v->manifest.iv))
+    if (v->manifest.encrypted && (v->manifest.payload_size - 1) / 16 > UINT32_MAX - last_word(v->manifest.iv))
         return OTAPACK_BAD;
-    return otapack_equal(v->image_digest, v->manifest.digest, 32);
+    return otapack_equal(image->digest, v->manifest.digest, 32);
 }
 
 otapack_check *const otapack_checks[OTAPACK_CHECKS] = {
     check_envelope, check_signature, check_manifest,   check_vendor, check_class, check_slot,
-    check_sequence, check_size,      check_ciphertext, check_unwrap, check_image,
+    check_sequence, check_size,      check_decoder,    check_base,   check_ciphertext, check_unwrap,
+    check_image,
 };
 
 /* is_hinted answers whether a key identifier names a key: it is the beginning of the key's own. */
@@ -175,9 +199,9 @@ static void find_signers(struct otapack_verifier *v)
 /* unwrap_one tries a recipient with the key that the device has for its algorithm, if any. */
 static uint32_t unwrap_one(const struct otapack_device *d, const struct otapack_recipient *r, uint8_t key[16])
 {
-    if (r->x && d->agree)
+    if (r->agreed && d->agree)
         return otapack_unwrap_agreed(d->agree, d->device_key, r->x, r->y, r->wrapped, key);
-    if (!r->x && d->kek)
+    if (!r->agreed && d->kek)
         return otapack_unwrap(d->kek, r->wrapped, key);
     return OTAPACK_BAD;
 }
@@ -196,7 +220,7 @@ static uint32_t are_points(const struct otapack_manifest *m)
 
     for (uint32_t i = 0; i < m->recipients; i++) {
         otapack_read_recipient(&r, &to);
-        if (to.x && !otapack_point_load(&point, to.x, to.y))
+        if (to.agreed && !otapack_point_load(&point, to.x, to.y))
             return 0;
     }
     return 1;
@@ -222,20 +246,54 @@ static uint32_t unwrap(const struct otapack_verifier *v, uint8_t key[16])
     return OTAPACK_BAD;
 }
 
+static void open_intake(struct otapack_intake *in, uint32_t n)
+{
+    in->left = n;
+    in->open = 1;
+    otapack_sha256_init(&in->hash);
+}
+
+/* take answers 0 for more than there should be: then it never ends. */
+static uint32_t take(struct otapack_intake *in, const uint8_t *block, size_t n)
+{
+    if (!in->open || n > in->left) {
+        in->open = 0;
+        in->left = UINT32_MAX;
+        return 0;
+    }
+    otapack_sha256_update(&in->hash, block, n);
+    in->left -= (uint32_t)n;
+    if (in->left == 0) {
+        in->open = 0;
+        otapack_sha256_final(&in->hash, in->digest);
+    }
+    return 1;
+}
+
 static void open_payload(struct otapack_verifier *v)
 {
     uint8_t key[16];
 
-    v->left = v->payload_size;
-    v->open = 1;
-    otapack_sha256_init(&v->image);
+    open_intake(&v->received, v->payload_size);
+    open_intake(&v->image, v->manifest.size);
     if (!v->manifest.encrypted)
         return;
-    otapack_sha256_init(&v->received);
     v->unwrapped = unwrap(v, key);
     if (v->unwrapped == OTAPACK_GOOD)
         otapack_ctr_init(&v->ctr, key, v->manifest.iv);
     otapack_wipe(key, sizeof key);
+}
+
+/* hash_base hashes the image that runs, if it may be the one that the payload is a difference to. */
+static void hash_base(struct otapack_verifier *v)
+{
+    struct otapack_sha256 s;
+
+    if (!v->manifest.base || v->manifest.base_size != v->device->running_size)
+        return;
+    otapack_sha256_init(&s);
+    otapack_sha256_update(&s, v->device->running, v->device->running_size);
+    otapack_sha256_final(&s, v->base_digest);
 }
 
 uint32_t otapack_begin(struct otapack_verifier *v, const struct otapack_device *device, const uint8_t *envelope,
@@ -249,13 +307,15 @@ uint32_t otapack_begin(struct otapack_verifier *v, const struct otapack_device *
     v->data = envelope;
     v->size = size;
     v->payload_size = payload_size;
-    v->left = UINT32_MAX; /* until it is open: nothing has come */
+    v->received.left = v->image.left = UINT32_MAX; /* until they are open: nothing has come */
     v->unwrapped = OTAPACK_BAD;
     for (uint32_t i = 0; i < OTAPACK_MAX_BLOCKS; i++)
         v->made[i].key = OTAPACK_MAX_KEYS;
-    for (uint32_t step = OTAPACK_ENVELOPE; step <= OTAPACK_SIZE; step++) {
+    for (uint32_t step = OTAPACK_ENVELOPE; step <= OTAPACK_BASE; step++) {
         if (step == OTAPACK_SIGNATURE)
             find_signers(v);
+        if (step == OTAPACK_BASE)
+            hash_base(v);
         if (otapack_checks[step](v) != OTAPACK_GOOD)
             return OTAPACK_BAD;
     }
@@ -265,26 +325,34 @@ uint32_t otapack_begin(struct otapack_verifier *v, const struct otapack_device *
 
 void otapack_payload(struct otapack_verifier *v, uint8_t *block, size_t n)
 {
-    if (!v->open || n > v->left) { /* more than was signed */
-        v->open = 0;
-        v->left = UINT32_MAX;
+    if (!take(&v->received, block, n))
         return;
-    }
-    v->left -= (uint32_t)n;
     if (v->manifest.encrypted) {
-        otapack_sha256_update(&v->received, block, n);
         if (v->unwrapped == OTAPACK_GOOD)
             otapack_ctr_xor(&v->ctr, block, n);
         else
             otapack_wipe(block, n);
     }
-    otapack_sha256_update(&v->image, block, n);
-    if (v->left != 0)
-        return;
-    v->open = 0;
-    otapack_sha256_final(&v->image, v->image_digest);
-    if (v->manifest.encrypted)
-        otapack_sha256_final(&v->received, v->received_digest);
+    if (v->manifest.staged && v->manifest.coding == 0)
+        take(&v->image, block, n);
+}
+
+uint32_t otapack_received(struct otapack_verifier *v)
+{
+    if (v->manifest.coding == 0 || check_ciphertext(v) != OTAPACK_GOOD)
+        return OTAPACK_BAD;
+    return check_unwrap(v);
+}
+
+uint32_t otapack_coding(const struct otapack_verifier *v) { return v->manifest.coding; }
+
+uint32_t otapack_image_size(const struct otapack_verifier *v) { return v->manifest.size; }
+
+uint32_t otapack_decoded(struct otapack_verifier *v, const uint8_t *block, int32_t n)
+{
+    if (n == 0 || otapack_received(v) != OTAPACK_GOOD)
+        return OTAPACK_BAD;
+    return good(take(&v->image, block, n < 0 ? SIZE_MAX : (size_t)n));
 }
 
 void otapack_forget(struct otapack_verifier *v) { otapack_wipe(v, sizeof *v); }

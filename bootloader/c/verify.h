@@ -11,6 +11,9 @@
  *             otapack_payload(&v, block, n); // decrypts it where it lies
  *             ... and now it may be written to the bank
  *         }
+ *     if (otapack_received(&v) == OTAPACK_GOOD) // a payload that is to be decoded; else of no interest
+ *         while (otapack_decoded(&v, block, n = ... of the decoder ...) == OTAPACK_GOOD)
+ *             ... and now it may be written to the bank
  *     otapack_decide(&decision, &v); // calls boot or refuse
  *     otapack_forget(&v);
  */
@@ -29,8 +32,7 @@
 
 /*
  * The checks. refuse of a decision is called with the number of the first that
- * fails. Names are those of the reference verifier, whose steps for payloads that
- * are decoded, decoder and base, come between size and ciphertext.
+ * fails. Names are those of the reference verifier.
  */
 enum otapack_step {
     OTAPACK_ENVELOPE,
@@ -41,6 +43,8 @@ enum otapack_step {
     OTAPACK_SLOT,
     OTAPACK_SEQUENCE,
     OTAPACK_SIZE,
+    OTAPACK_DECODER,
+    OTAPACK_BASE,
     OTAPACK_CIPHERTEXT,
     OTAPACK_UNWRAP,
     OTAPACK_IMAGE,
@@ -72,6 +76,21 @@ struct otapack_device {
     const uint8_t *kek;     /* 16 bytes */
 
     struct otapack_string key_id; /* of the one that is there: compared with key identifiers of recipients */
+
+    /* Payloads that are decoded. All is 0 in a device without a decoder. */
+    uint32_t codings;      /* bit 1 << coding for each decoder, see enum otapack_coding */
+    uint32_t decoder_ram;  /* bytes that a decoder may take */
+    uint32_t one_bank;     /* 1: what runs would be overwritten, so that nothing can be a difference to it */
+    const uint8_t *running; /* the plain image that runs */
+    uint32_t running_size; /* bytes; 0 for none */
+};
+
+/* Bytes that come in blocks and are hashed. */
+struct otapack_intake {
+    uint32_t left; /* bytes to come */
+    uint32_t open; /* 1 while they are taken */
+    struct otapack_sha256 hash;
+    uint8_t digest[32]; /* when nothing is left */
 };
 
 /* A verification in progress. Members are of no use to callers. */
@@ -90,15 +109,14 @@ struct otapack_verifier {
         uint32_t key; /* index of the one that made it */
     } made[OTAPACK_MAX_BLOCKS];
     uint32_t unwrapped; /* verdict; the digest of the image is what vouches for the content key */
-    uint32_t left;      /* bytes of the payload to come */
-    uint32_t open;      /* 1 while blocks are taken */
     struct otapack_ctr ctr;
-    struct otapack_sha256 received, image;
-    uint8_t received_digest[32], image_digest[32];
+    struct otapack_intake received; /* the payload */
+    struct otapack_intake image;    /* what is made of it, T3 and T4 */
+    uint8_t base_digest[32];
 };
 
 /*
- * otapack_begin makes the checks that do not need the payload, up to size, and
+ * otapack_begin makes the checks that do not need the payload, up to base, and
  * unwraps the content key. It answers OTAPACK_GOOD if the payload is worth
  * receiving. Device and envelope must not change until the decision; of a device
  * that did the sequence number is refused. Keys best lie in flash. A content
@@ -110,6 +128,22 @@ uint32_t otapack_begin(struct otapack_verifier *v, const struct otapack_device *
 
 /* otapack_payload takes the next n bytes of the payload, and decrypts them in place where they are encrypted. */
 void otapack_payload(struct otapack_verifier *v, uint8_t *block, size_t n);
+
+/*
+ * otapack_received answers OTAPACK_GOOD if the payload has come whole, is what was
+ * signed, and is to be decoded: the image is made of it then, and only then. The
+ * coding and the length of the image say how.
+ */
+uint32_t otapack_received(struct otapack_verifier *v);
+uint32_t otapack_coding(const struct otapack_verifier *v);     /* enum otapack_coding */
+uint32_t otapack_image_size(const struct otapack_verifier *v); /* bytes */
+
+/*
+ * otapack_decoded takes the next n bytes that the decoder made, and answers
+ * OTAPACK_GOOD if they may be written. n is 0 at the end, and below 0 when the
+ * decoder failed: that refuses the image.
+ */
+uint32_t otapack_decoded(struct otapack_verifier *v, const uint8_t *block, int32_t n);
 
 /* otapack_checks is for a decision over a verifier, which is to be its ctx. */
 extern otapack_check *const otapack_checks[OTAPACK_CHECKS];

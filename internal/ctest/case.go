@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/otapack/otapack/bootloader"
 	"github.com/otapack/otapack/formats/payload/encrypt"
+	"github.com/otapack/otapack/manifest"
 	"github.com/otapack/otapack/testvectors/verdicts"
 )
 
-// Case writes a case of letter S of bootloader/c/cases/cases.h.
-func Case(d verdicts.SUIT, envelope, payload []byte) ([]byte, error) {
+// Case writes a case of letter S of bootloader/c/cases/cases.h. Inputs are those
+// of a published case.
+func Case(d verdicts.SUIT, inputs map[string][]byte) ([]byte, error) {
 	var hasSlot, slot uint32
 	if d.Slot != nil {
 		hasSlot, slot = 1, *d.Slot
@@ -43,10 +46,34 @@ func Case(d verdicts.SUIT, envelope, payload []byte) ([]byte, error) {
 	for _, field := range [][]byte{key, name} {
 		b = append(append(b, byte(len(field))), field...)
 	}
-	for _, input := range [][]byte{envelope, payload} {
+	chip, err := bootloader.ChipByName(d.Chip)
+	if err != nil {
+		return nil, fmt.Errorf("ctest: %w", err)
+	}
+	oneBank := uint32(1)
+	if chip.Dual() {
+		oneBank = 0
+	}
+	for _, n := range []uint32{d.DecoderRAM, oneBank} {
+		b = binary.LittleEndian.AppendUint32(b, n)
+	}
+	for _, input := range [][]byte{inputs["running"], inputs["envelope"], inputs["payload"]} {
 		b = append(binary.LittleEndian.AppendUint32(b, uint32(len(input))), input...)
 	}
 	return b, nil
+}
+
+// Coding returns how the payload of an envelope is decoded, 0 for one that is
+// not, or that does not say it. Nothing is verified.
+func Coding(envelope []byte) manifest.Coding {
+	e, err := manifest.Parse(envelope)
+	if err != nil {
+		return 0
+	}
+	if m, err := e.Unverified(); err == nil && m.Decoded() {
+		return m.Install.Decoding.Coding
+	}
+	return 0
 }
 
 // spkiHead stands before a point in a SubjectPublicKeyInfo on P-256 (RFC 5480).

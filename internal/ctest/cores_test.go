@@ -42,8 +42,12 @@ func onBoards(t *testing.T, folder string, cases []asked, flags ...string) map[s
 	var mu sync.Mutex
 	answers := map[string][]string{}
 	for core, name := range boards {
+		asks := cases
+		if name == "microbit" { // its 16 KiB of RAM have no room for a decoder
+			asks = onBare(cases)
+		}
 		wait.Go(func() {
-			lines := board(t, folder, name, cases, flags...)
+			lines := board(t, folder, name, asks, flags...)
 			mu.Lock()
 			defer mu.Unlock()
 			answers[core] = lines
@@ -67,19 +71,23 @@ func TestCores(t *testing.T) {
 	answers["host"] = askCases(t, exe, cases)
 	n := 0
 	for target, lines := range answers {
-		for _, d := range differences(cases, lines) {
+		asks := cases
+		if target == "Cortex-M0" {
+			asks = onBare(cases)
+		}
+		for _, d := range differences(asks, lines) {
 			t.Errorf("%s: %s", target, d)
 			n++
 		}
 	}
 	decoded := 0
 	for _, c := range cases {
-		if c.decoded {
+		if c.decoded && !bytes.Equal(c.fields, c.bare.fields) {
 			decoded++
 		}
 	}
 	fmt.Printf("%d vectors × %d targets (Go, C on the host, on Cortex-M0, on Cortex-M4), %d differences\n", len(cases), 1+len(answers), n)
-	fmt.Printf("  of them %d of template T4, which the C refuses as no manifest of its profile\n", decoded)
+	fmt.Printf("  of them %d with a decoder, on the host and on Cortex-M4; else T4 is asked of a device without one\n", decoded)
 }
 
 // TestPlantOnCores builds the C without the comparison of classes: the boards
@@ -96,6 +104,11 @@ func TestPlantOnCores(t *testing.T) {
 	if err := os.CopyFS(folder, os.DirFS(source)); err != nil {
 		t.Fatal(err)
 	}
+	decoder, err := filepath.Abs(delta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OTAPACK_DELTA", decoder)
 	if err := plants[0].apply(filepath.Join(folder, plants[0].file)); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +135,7 @@ func TestCost(t *testing.T) {
 		t.Fatal(err)
 	}
 	var cases []asked
-	for _, id := range []string{"T1/as-it-should-be", "T1/two-of-three-signatures", "T3/as-it-should-be", "T1/full-bank"} {
+	for _, id := range []string{"T1/as-it-should-be", "T1/two-of-three-signatures", "T3/as-it-should-be", "T1/full-bank", "T4/od1-patch"} {
 		i := slices.IndexFunc(all, func(a asked) bool { return a.id == "suit-nrf52840/"+id })
 		if i < 0 || all[i].want != "accept" {
 			t.Fatalf("%s is not there to be accepted", id)

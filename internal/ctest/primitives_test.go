@@ -32,6 +32,9 @@ import (
 // source is the folder of the C.
 const source = "../../bootloader/c"
 
+// delta is the folder of the decoder.
+const delta = "../../formats/payload/delta/c"
+
 // program answers one line for each line, see bootloader/c/host/primitives.c.
 type program struct {
 	in  io.Writer

@@ -45,12 +45,13 @@ var signatureCases = sync.OnceValues(func() ([]asked, error) {
 
 // signatureCase asks Go.
 func signatureCase(id string, point, digest, signature []byte) asked {
-	a := asked{id: id, want: "refuse", fields: slices.Concat([]byte("E"), point, digest, signature)}
+	a := asked{id: id, question: question{slices.Concat([]byte("E"), point, digest, signature), "refuse"}}
 	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, point))
 	r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
 	if err == nil && ecdsa.Verify(key, digest, r, s) {
 		a.want = "accept"
 	}
+	a.bare = a.question
 	return a
 }
 

@@ -6,7 +6,12 @@
 
 #include <stddef.h>
 
-enum { ROOM = 5 << 10, SIGNATURES = 4 };
+/* ROOM is of each purpose, in bytes; without a decoder there is none but for the envelope. */
+#ifdef DECODER
+enum { SIGNATURES = 4, ROOM = 20 << 10, THERE = ROOMS };
+#else
+enum { SIGNATURES = 4, ROOM = 5 << 10, THERE = 1 };
+#endif
 
 static uint32_t file;
 
@@ -22,11 +27,13 @@ uint32_t next(void *to, uint32_t n)
     return have;
 }
 
-uint8_t *room(uint32_t n)
+uint8_t *give(enum room purpose, uint32_t n)
 {
-    static uint8_t memory[ROOM];
+    static uint8_t memory[THERE][ROOM];
 
-    return n <= sizeof memory ? memory + sizeof memory - n : NULL;
+    if (n == 0)
+        return memory[0];
+    return (int)purpose < THERE && n <= ROOM ? memory[purpose] + ROOM - n : NULL;
 }
 
 void say(const char *text) { print(text); }

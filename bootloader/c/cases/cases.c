@@ -6,10 +6,15 @@
 #include "../ecdh.h"
 #include "../verify.h"
 
+#ifdef DECODER
+#include "delta.h" /* of formats/payload/delta/c */
+#endif
+
 enum { BLOCK = 100, MAX_KEY_ID = 16 }; /* bytes; a block ends anywhere in those of SHA-256 and AES */
 
 static const char *const steps[OTAPACK_CHECKS] = {
-    "envelope", "signature", "manifest", "vendor", "class", "slot", "sequence", "size", "ciphertext", "unwrap", "image",
+    "envelope", "signature", "manifest", "vendor",     "class",  "slot",  "sequence",
+    "size",     "decoder",   "base",     "ciphertext", "unwrap", "image",
 };
 
 /* Everything about the device of a case. */
@@ -68,6 +73,21 @@ static uint32_t get_key(struct state *s)
     return 1;
 }
 
+/* get_decoder reads what the device decodes with. */
+static uint32_t get_decoder(struct otapack_device *d)
+{
+    uint8_t *running;
+
+    if (!get_number(&d->decoder_ram) || !get_number(&d->one_bank) || !get_number(&d->running_size))
+        return 0;
+    running = give(RUNNING, d->running_size);
+    d->running = running;
+#ifdef DECODER
+    d->codings = 1 << OTAPACK_OD1;
+#endif
+    return running && get(running, d->running_size);
+}
+
 static uint32_t get_device(struct state *s)
 {
     struct otapack_device *d = &s->device;
@@ -79,8 +99,82 @@ static uint32_t get_device(struct state *s)
         if (i == OTAPACK_MAX_KEYS || !get(s->keys[i].point, 64) || !get(s->keys[i].id, 16) || !get(&s->keys[i].revoked, 1))
             return 0;
     d->keys = s->keys;
-    return get_key(s);
+    return get_key(s) && get_decoder(d);
 }
+
+#ifdef DECODER
+/* What a payload is decoded from and to. */
+struct bench {
+    const struct otapack_device *device;
+    const uint8_t *payload;
+    uint32_t size;
+    uint8_t *image;
+    uint32_t written;
+};
+
+static uint32_t copy(uint8_t *to, const uint8_t *from, uint32_t size, uint32_t offset, uint32_t n)
+{
+    uint32_t i;
+
+    for (i = 0; i < n && offset < size && i < size - offset; i++)
+        to[i] = from[offset + i];
+    return i;
+}
+
+static int32_t read_payload(void *ctx, uint32_t offset, uint8_t *to, uint32_t n)
+{
+    const struct bench *b = ctx;
+
+    return (int32_t)copy(to, b->payload, b->size, offset, n);
+}
+
+static int read_running(void *ctx, uint32_t offset, uint8_t *to, uint32_t n)
+{
+    const struct bench *b = ctx;
+
+    return copy(to, b->device->running, b->device->running_size, offset, n) != n;
+}
+
+static int read_image(void *ctx, uint32_t offset, uint8_t *to, uint32_t n)
+{
+    const struct bench *b = ctx;
+
+    return copy(to, b->image, b->written, offset, n) != n;
+}
+
+/* decode makes the image, as far as it comes. */
+static void decode(struct otapack_verifier *v, struct bench *b)
+{
+    static struct otapack_delta d;
+    struct otapack_delta_io io = {b, read_payload, read_running, read_image, b->device->running_size, otapack_image_size(v)};
+    uint8_t block[32];
+    int32_t n = otapack_delta_begin(&d, &io);
+
+    if (n == 0)
+        n = otapack_delta_read(&d, block, sizeof block);
+    while (otapack_decoded(v, block, n) == OTAPACK_GOOD) {
+        copy(b->image + b->written, block, (uint32_t)n, 0, (uint32_t)n);
+        b->written += (uint32_t)n;
+        n = otapack_delta_read(&d, block, sizeof block);
+    }
+}
+
+/* stage reads a payload that is to be decoded, and decodes it. */
+static uint32_t stage(struct otapack_verifier *v, uint32_t size)
+{
+    uint8_t *payload = give(PAYLOAD, size), *image = give(IMAGE, otapack_image_size(v));
+    struct bench b = {v->device, payload, size, image, 0};
+
+    if (!payload || !image || !get(payload, size))
+        return 0;
+    otapack_payload(v, payload, size);
+    if (otapack_received(v) == OTAPACK_GOOD)
+        decode(v, &b);
+    return 1;
+}
+#else
+static uint32_t stage(struct otapack_verifier *v, uint32_t size) { return v == NULL && size == 0; }
+#endif
 
 /* answer_envelope ends with 1, or with 0 where a case breaks off. */
 static uint32_t answer_envelope(void)
@@ -92,11 +186,15 @@ static uint32_t answer_envelope(void)
 
     if (!get_device(&s) || !get_number(&size))
         return 0;
-    envelope = room(size);
+    envelope = give(ENVELOPE, size);
     if (!envelope || !get(envelope, size) || !get_number(&payload))
         return 0;
     starts();
-    otapack_begin(&v, &s.device, envelope, size, payload);
+    if (otapack_begin(&v, &s.device, envelope, size, payload) == OTAPACK_GOOD && otapack_coding(&v)) {
+        if (!stage(&v, payload))
+            return 0;
+        payload = 0;
+    }
     for (uint32_t n; payload != 0; payload -= n) {
         n = payload < BLOCK ? payload : BLOCK;
         if (!get(block, n))
