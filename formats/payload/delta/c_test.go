@@ -242,7 +242,9 @@ func testResume(t *testing.T, d *cDecoder) {
 		if got, _, err := d.compare(t, fmt.Sprint("from ", stop), j); err != nil || !bytes.Equal(got, image) {
 			t.Errorf("from %d: %v", stop, err)
 		}
-		for i := stop / 100; i < 8*stateSize; i += 7 {
+		// Not the last six bytes: nothing but the digest of the image shows that they
+		// are not those before pos, and what comes of it is not laid down.
+		for i := stop / 100 % 7; i < 8*(stateSize-6); i += 7 {
 			damaged := j
 			damaged.state[i/8] ^= 1 << (i % 8)
 			damaged.bank = append(bytes.Clone(image), make([]byte, len(image))...) // so that there is something everywhere

@@ -18,19 +18,15 @@ var (
 
 	// offers are in 1/16 bit, Fresh for a byte that costs 1000/16 bits by freshPrices.
 	offers = []match.Prices{
-		{Cover: 400, Fresh: 800, Differ: 110, Again: 50, Same: []int{10, 6, 1}},
-		{Cover: 400, Fresh: 900, Differ: 110, Again: 50, Same: []int{10, 6, 1}},
-		{Cover: 360, Fresh: 900, Differ: 110, Again: 50, Same: []int{10, 6, 1}},
-		{Cover: 400, Fresh: 900, Differ: 120, Again: 50, Same: []int{10, 6, 2}},
-		{Cover: 360, Fresh: 800, Differ: 120, Again: 50, Same: []int{10, 6, 2}},
+		{Cover: 250, Shift: 14, Fresh: 860, Differ: 120, Again: 70, Same: []int{12, 5, 0}},
+		{Cover: 200, Shift: 15, Fresh: 860, Differ: 130, Again: 60, Same: []int{15, 5, 1}},
+		{Cover: 330, Shift: 13, Fresh: 900, Differ: 120, Again: 60, Same: []int{10, 6, 1}},
 	}
 )
 
 const (
-	rounds      = 3  // of matching against the relocated old image
-	passes      = 3  // of choosing tokens
-	shortest    = 12 // bytes of a cover that is kept without asking its price
-	minMapCover = 24
+	rounds = 3 // of matching against the relocated old image
+	passes = 3 // of choosing tokens
 )
 
 // Encode returns a patch that makes the new image from the old one. Without an
@@ -120,14 +116,14 @@ func (e *encoder) trials(ctx context.Context) ([][]cover, error) {
 	}
 	// A poor relocation is good enough to choose the covers of a better one.
 	all := slices.Concat(found...)
-	relocated := e.relocated(match.Choose(e.relocated(found[1]), e.image, all, at(offers[0], fresh)))
-	trials := make([][]cover, len(offers), len(offers)+len(found))
+	relocated := e.relocated(found[1])
+	for range 2 {
+		relocated = e.relocated(match.Choose(relocated, e.image, all, at(offers[0], fresh)))
+	}
+	trials := make([][]cover, len(offers))
 	parallel(ctx, len(trials), func(i int) {
 		trials[i] = match.Choose(relocated, e.image, all, at(offers[i], fresh))
 	})
-	for _, covers := range found {
-		trials = append(trials, slices.DeleteFunc(covers, func(c cover) bool { return c.Length < shortest }))
-	}
 	return distinct(trials), ctx.Err()
 }
 
@@ -201,22 +197,6 @@ func parallel(ctx context.Context, n int, do func(i int)) {
 	}
 	close(work)
 	wait.Wait()
-}
-
-// mapOf picks the longest covers for the map.
-func (e *encoder) mapOf(covers []cover) []cover {
-	long := slices.DeleteFunc(slices.Clone(covers), func(c cover) bool { return c.Length < minMapCover })
-	if len(long) > e.MapSize {
-		lengths := make([]int, len(long))
-		for i, c := range long {
-			lengths[i] = c.Length
-		}
-		slices.Sort(lengths)
-		least := lengths[len(lengths)-e.MapSize]
-		long = slices.DeleteFunc(long, func(c cover) bool { return c.Length < least })
-		long = long[:min(len(long), e.MapSize)]
-	}
-	return long
 }
 
 // encode codes one way to cover the new image.

@@ -2,12 +2,14 @@ package match
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 )
 
 // Prices say what a format takes for what covers leave it to code, in any unit.
 type Prices struct {
 	Cover  int      // the head of a cover
+	Shift  int      // each bit of the difference of its distance to the last one's
 	Fresh  int      // a byte outside of covers
 	Differ int      // a byte in a cover that differs
 	At     []uint16 // by offset in the new image, when set: Fresh goes for a byte with 1000 here, in proportion for others
@@ -52,10 +54,13 @@ func Choose(old, image []byte, candidates []Cover, p Prices) []Cover {
 			}
 			return way{stretch: stretch{i, l, before}, cost: cost}
 		}
+		last := cheapest.distance()
 		for k := range open {
 			w := &open[k]
-			if changed := cheapest.cost + p.Cover; changed < w.cost {
-				*w = follow(w.line, changed)
+			if w.cost > cheapest.cost+p.Cover {
+				if changed := cheapest.cost + p.Cover + p.Shift*bits.Len(uint(max(w.line.distance-last, last-w.line.distance))); changed < w.cost {
+					*w = follow(w.line, changed)
+				}
 			}
 			w.take(old, image, i, &p)
 		}
@@ -137,6 +142,16 @@ type stretch struct {
 	start  int
 	line   *line // nil outside
 	before *stretch
+}
+
+// distance returns that of the last cover.
+func (s *stretch) distance() int {
+	for ; s != nil; s = s.before {
+		if s.line != nil {
+			return s.line.distance
+		}
+	}
+	return 0
 }
 
 // covers returns those on the way that ends with s at a place in the new image.
