@@ -63,15 +63,6 @@ func (asked) as(device verdicts.SUIT, inputs map[string][]byte) (q question, err
 	return q, err
 }
 
-// onBare asks about devices without a decoder.
-func onBare(cases []asked) []asked {
-	bare := slices.Clone(cases)
-	for i, c := range bare {
-		bare[i].question = c.bare
-	}
-	return bare
-}
-
 // suitCases are the published verdicts for our SUIT profile, of both chips.
 var suitCases = sync.OnceValues(func() ([]asked, error) {
 	var all []asked

@@ -57,6 +57,15 @@ func onBoards(t *testing.T, folder string, cases []asked, flags ...string) map[s
 	return answers
 }
 
+// onBare asks about devices without a decoder.
+func onBare(cases []asked) []asked {
+	bare := slices.Clone(cases)
+	for i, c := range bare {
+		bare[i].question = c.bare
+	}
+	return bare
+}
+
 // TestCores demands the answers of Go from the C on this machine and on both cores.
 func TestCores(t *testing.T) {
 	cases, err := everyCase()
