@@ -242,3 +242,34 @@ func TestTraceWithout(t *testing.T) {
 		}
 	}
 }
+
+// What a slot holds when the tags are compared: also what they refuse then.
+func TestAssemble(t *testing.T) {
+	clear, cbc, part := read(t, "ecdsa_clear_v2.sfb"), read(t, "ecdsa_aescbc_v2.sfb"), read(t, "ecdsa_aescbc_partial_v2.sfb")
+	firmware := read(t, "v2.bin")
+	older := device(t, sbsfu.AESCBC)
+	older.Slots[0].Installed.Firmware[0] ^= 1
+	newer := device(t, sbsfu.Clear)
+	newer.Slots[0].Installed.Version = 3
+	for _, c := range []struct {
+		what   string
+		file   []byte
+		device sbsfu.Device
+		want   []byte
+	}{
+		{"in the clear", clear, device(t, sbsfu.Clear), firmware},
+		{"encrypted", cbc, device(t, sbsfu.AESCBC), firmware},
+		{"a part", part, device(t, sbsfu.AESCBC), firmware},
+		{"a part of other firmware", part, older, flip(firmware, 0)},
+		{"a bit of the firmware", flip(clear, 512), device(t, sbsfu.Clear), flip(firmware, 0)},
+		{"cut", clear[:len(clear)-1], device(t, sbsfu.Clear), append(bytes.Clone(firmware[:len(firmware)-1]), 0xff)},
+		{"refused before", clear, newer, nil},
+		{"not signed", flip(clear, 130), device(t, sbsfu.Clear), nil},
+		{"sizes that cannot be", resigned(t, clear, sbsfu.Clear, func(h *sbsfu.Header) { h.PartOffset = 1 }), device(t, sbsfu.Clear), nil},
+		{"no device", clear, sbsfu.Device{}, nil},
+	} {
+		if got := sbsfu.Assemble(c.file, c.device); !bytes.Equal(got, c.want) || (got == nil) != (c.want == nil) {
+			t.Errorf("%s: %d bytes, want %d", c.what, len(got), len(c.want))
+		}
+	}
+}
