@@ -63,7 +63,10 @@ static uint32_t check_slot(void *ctx)
     return good(!v->manifest.has_slot || (v->device->has_slot && v->manifest.slot == v->device->slot));
 }
 
-/* sum_of is a checksum of what the device knows. Both rounds of a decision read that: a stray store to its rollback floor would pass them. */
+/*
+ * sum_of is a checksum of what the device knows. Both rounds of a decision read
+ * that: a stray store to its rollback floor would pass them.
+ */
 static uint32_t sum_of(const struct otapack_device *d)
 {
     const uint8_t *bytes = (const uint8_t *)d;
@@ -133,7 +136,6 @@ static uint32_t last_word(const uint8_t iv[16]) { return (uint32_t)iv[12] << 24 
 static uint32_t check_image(void *ctx)
 {
     const struct otapack_verifier *v = ctx;
-
     const struct otapack_intake *image = v->manifest.staged ? &v->image : &v->received;
 
     if (image->left != 0)
@@ -144,9 +146,8 @@ static uint32_t check_image(void *ctx)
 }
 
 otapack_check *const otapack_checks[OTAPACK_CHECKS] = {
-    check_envelope, check_signature, check_manifest,   check_vendor, check_class, check_slot,
-    check_sequence, check_size,      check_decoder,    check_base,   check_ciphertext, check_unwrap,
-    check_image,
+    check_envelope, check_signature, check_manifest, check_vendor,     check_class,  check_slot,  check_sequence,
+    check_size,     check_decoder,   check_base,     check_ciphertext, check_unwrap, check_image,
 };
 
 /* is_hinted answers whether a key identifier names a key: it is the beginning of the key's own. */

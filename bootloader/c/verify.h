@@ -9,9 +9,10 @@
  *     if (otapack_begin(&v, &device, envelope, size, payload_size) == OTAPACK_GOOD)
  *         while (... a block of the payload ...) {
  *             otapack_payload(&v, block, n); // decrypts it where it lies
- *             ... and now it may be written to the bank
+ *             ... and now it may be written: to the bank, or to where the decoder
+ *                 reads it if otapack_coding(&v) is not 0
  *         }
- *     if (otapack_received(&v) == OTAPACK_GOOD) // a payload that is to be decoded; else of no interest
+ *     if (otapack_received(&v) == OTAPACK_GOOD) // whole, and to be decoded
  *         while (otapack_decoded(&v, block, n = ... of the decoder ...) == OTAPACK_GOOD)
  *             ... and now it may be written to the bank
  *     otapack_decide(&decision, &v); // calls boot or refuse
@@ -78,11 +79,11 @@ struct otapack_device {
     struct otapack_string key_id; /* of the one that is there: compared with key identifiers of recipients */
 
     /* Payloads that are decoded. All is 0 in a device without a decoder. */
-    uint32_t codings;      /* bit 1 << coding for each decoder, see enum otapack_coding */
-    uint32_t decoder_ram;  /* bytes that a decoder may take */
-    uint32_t one_bank;     /* 1: what runs would be overwritten, so that nothing can be a difference to it */
+    uint32_t codings;       /* bit 1 << coding for each decoder, see enum otapack_coding */
+    uint32_t decoder_ram;   /* bytes that a decoder may take */
+    uint32_t one_bank;      /* 1: what runs would be overwritten, so that nothing can be a difference to it */
     const uint8_t *running; /* the plain image that runs */
-    uint32_t running_size; /* bytes; 0 for none */
+    uint32_t running_size;  /* bytes; 0 for none */
 };
 
 /* Bytes that come in blocks and are hashed. */
