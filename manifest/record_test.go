@@ -217,23 +217,23 @@ type recordForgery struct {
 
 func forgeRecord(t testing.TB) *recordForgery {
 	root, _ := parseItem(signRecord(t, testRecord(), alpha(t)))
-	return &recordForgery{forgery{t, root, alpha(t)}, root.at(2).in()}
+	return &recordForgery{forgery{T: t, Root: root, Signer: alpha(t)}, root.At(2).In()}
 }
 
 func (f *recordForgery) seal() {
-	block := f.root.in()
-	message := list(text("Signature1"), block.kids[0], bin(nil), bin(block.kids[2].body())).encode()
-	s, err := f.key.Sign(f.t.Context(), message)
+	block := f.Root.In()
+	message := list(text("Signature1"), block.Kids[0], bin(nil), bin(block.Kids[2].Body())).Encode()
+	s, err := f.Signer.Sign(f.T.Context(), message)
 	if err != nil {
-		f.t.Fatal(err)
+		f.T.Fatal(err)
 	}
-	block.kids[3] = bin(s.Encode(sign.Raw))
+	block.Kids[3] = bin(s.Encode(sign.Raw))
 }
 
 // variant adds one variant to the second component and returns the list.
 func (f *recordForgery) variant() *item {
 	variants := list(list(bin(sized(32)), list(num(2)), bin(sized(32)), num(1000)))
-	f.payload.at(recordComponents, 1).set(componentVariants, variants)
+	f.payload.At(recordComponents, 1).Set(componentVariants, variants)
 	return variants
 }
 
@@ -256,75 +256,75 @@ func TestRecordRefusals(t *testing.T) {
 		after bool  // what follows the item is refused
 	}{
 		{"payload is an array", func(f *recordForgery) { *f.payload = *list() }, verdict.WrongType, nil, false},
-		{"payload is not CBOR", func(f *recordForgery) { f.payload.head = []byte{0xff} }, verdict.Indefinite, nil, false},
-		{"bytes after the payload", func(f *recordForgery) { f.payload.tail = []byte{0} }, verdict.TrailingBytes, nil, true},
-		{"no format", func(f *recordForgery) { f.payload.drop(recordFormat) }, verdict.MissingKey, nil, true},
-		{"no id", func(f *recordForgery) { f.payload.drop(recordID) }, verdict.MissingKey, nil, true},
-		{"no product", func(f *recordForgery) { f.payload.drop(recordProduct) }, verdict.MissingKey, nil, true},
-		{"no vendor", func(f *recordForgery) { f.payload.drop(recordVendor) }, verdict.MissingKey, nil, true},
-		{"no sequence number", func(f *recordForgery) { f.payload.drop(recordSequence) }, verdict.MissingKey, nil, true},
-		{"no components", func(f *recordForgery) { f.payload.drop(recordComponents) }, verdict.MissingKey, nil, true},
-		{"no install order", func(f *recordForgery) { f.payload.drop(recordInstallOrder) }, verdict.MissingKey, nil, true},
-		{"no combinations", func(f *recordForgery) { f.payload.drop(recordAllowed) }, verdict.MissingKey, nil, true},
-		{"format 2", func(f *recordForgery) { f.payload.at(recordFormat).arg = 2 }, verdict.RecordFormat, path{recordFormat}, false},
-		{"unknown key", func(f *recordForgery) { f.payload.drop(recordAllowed); f.payload.set(9, num(0)) }, verdict.UnknownKey, path{9}, false},
-		{"text key", func(f *recordForgery) { f.payload.drop(recordAllowed); f.payload.set("x", num(0)) }, verdict.UnknownKey, path{"x"}, false},
-		{"key too many", func(f *recordForgery) { f.payload.set(9, num(0)) }, verdict.UnknownKey, path{9}, false},
-		{"key twice", func(f *recordForgery) { f.payload.kids[2] = num(1) }, verdict.DuplicateKey, path{recordFormat}, true},
-		{"empty id", func(f *recordForgery) { f.payload.at(recordID).str = nil }, verdict.WrongLength, path{recordID}, false},
-		{"id of 65 bytes", func(f *recordForgery) { f.payload.at(recordID).str = sized(65) }, verdict.WrongLength, path{recordID}, false},
-		{"id not UTF-8", func(f *recordForgery) { f.payload.at(recordID).str[0] = 0xff }, verdict.BadUTF8, path{recordID}, false},
-		{"id is a number", func(f *recordForgery) { *f.payload.at(recordID) = *num(17) }, verdict.WrongType, path{recordID}, false},
-		{"product of 65 bytes", func(f *recordForgery) { f.payload.at(recordProduct).str = sized(65) }, verdict.WrongLength, path{recordProduct}, false},
-		{"vendor of 15 bytes", func(f *recordForgery) { f.payload.at(recordVendor).str = sized(15) }, verdict.WrongLength, path{recordVendor}, false},
-		{"sequence number 2^32", func(f *recordForgery) { f.payload.at(recordSequence).arg = 1 << 32 }, verdict.TooLarge, path{recordSequence}, false},
-		{"sequence number in long form", func(f *recordForgery) { f.payload.at(recordSequence).head = []byte{0x1a, 0, 0, 4, 0x12} }, verdict.LongForm, path{recordSequence}, false},
-		{"zero components", func(f *recordForgery) { f.payload.at(recordComponents).kids = []*item{} }, verdict.WrongCount, path{recordComponents}, false},
-		{"33 components", func(f *recordForgery) { f.payload.at(recordComponents).more = 31 }, verdict.WrongCount, path{recordComponents}, false},
-		{"install order of 33", func(f *recordForgery) { f.payload.at(recordInstallOrder).more = 31 }, verdict.WrongCount, path{recordInstallOrder}, false},
-		{"install order beyond 31", func(f *recordForgery) { f.payload.at(recordInstallOrder, 0).arg = 32 }, verdict.TooLarge, path{recordInstallOrder, 0}, false},
-		{"257 combinations", func(f *recordForgery) { f.payload.at(recordAllowed).more = 255 }, verdict.WrongCount, path{recordAllowed}, false},
-		{"empty combination", func(f *recordForgery) { f.payload.at(recordAllowed, 0).kids = []*item{} }, verdict.WrongCount, path{recordAllowed, 0}, false},
-		{"combination with a malformed version", func(f *recordForgery) { *f.payload.at(recordAllowed, 0, 0, 1) = *num(-4) }, verdict.BadVersion, path{recordAllowed, 0, 0}, false},
+		{"payload is not CBOR", func(f *recordForgery) { f.payload.Head = []byte{0xff} }, verdict.Indefinite, nil, false},
+		{"bytes after the payload", func(f *recordForgery) { f.payload.Tail = []byte{0} }, verdict.TrailingBytes, nil, true},
+		{"no format", func(f *recordForgery) { f.payload.Drop(recordFormat) }, verdict.MissingKey, nil, true},
+		{"no id", func(f *recordForgery) { f.payload.Drop(recordID) }, verdict.MissingKey, nil, true},
+		{"no product", func(f *recordForgery) { f.payload.Drop(recordProduct) }, verdict.MissingKey, nil, true},
+		{"no vendor", func(f *recordForgery) { f.payload.Drop(recordVendor) }, verdict.MissingKey, nil, true},
+		{"no sequence number", func(f *recordForgery) { f.payload.Drop(recordSequence) }, verdict.MissingKey, nil, true},
+		{"no components", func(f *recordForgery) { f.payload.Drop(recordComponents) }, verdict.MissingKey, nil, true},
+		{"no install order", func(f *recordForgery) { f.payload.Drop(recordInstallOrder) }, verdict.MissingKey, nil, true},
+		{"no combinations", func(f *recordForgery) { f.payload.Drop(recordAllowed) }, verdict.MissingKey, nil, true},
+		{"format 2", func(f *recordForgery) { f.payload.At(recordFormat).Arg = 2 }, verdict.RecordFormat, path{recordFormat}, false},
+		{"unknown key", func(f *recordForgery) { f.payload.Drop(recordAllowed); f.payload.Set(9, num(0)) }, verdict.UnknownKey, path{9}, false},
+		{"text key", func(f *recordForgery) { f.payload.Drop(recordAllowed); f.payload.Set("x", num(0)) }, verdict.UnknownKey, path{"x"}, false},
+		{"key too many", func(f *recordForgery) { f.payload.Set(9, num(0)) }, verdict.UnknownKey, path{9}, false},
+		{"key twice", func(f *recordForgery) { f.payload.Kids[2] = num(1) }, verdict.DuplicateKey, path{recordFormat}, true},
+		{"empty id", func(f *recordForgery) { f.payload.At(recordID).Str = nil }, verdict.WrongLength, path{recordID}, false},
+		{"id of 65 bytes", func(f *recordForgery) { f.payload.At(recordID).Str = sized(65) }, verdict.WrongLength, path{recordID}, false},
+		{"id not UTF-8", func(f *recordForgery) { f.payload.At(recordID).Str[0] = 0xff }, verdict.BadUTF8, path{recordID}, false},
+		{"id is a number", func(f *recordForgery) { *f.payload.At(recordID) = *num(17) }, verdict.WrongType, path{recordID}, false},
+		{"product of 65 bytes", func(f *recordForgery) { f.payload.At(recordProduct).Str = sized(65) }, verdict.WrongLength, path{recordProduct}, false},
+		{"vendor of 15 bytes", func(f *recordForgery) { f.payload.At(recordVendor).Str = sized(15) }, verdict.WrongLength, path{recordVendor}, false},
+		{"sequence number 2^32", func(f *recordForgery) { f.payload.At(recordSequence).Arg = 1 << 32 }, verdict.TooLarge, path{recordSequence}, false},
+		{"sequence number in long form", func(f *recordForgery) { f.payload.At(recordSequence).Head = []byte{0x1a, 0, 0, 4, 0x12} }, verdict.LongForm, path{recordSequence}, false},
+		{"zero components", func(f *recordForgery) { f.payload.At(recordComponents).Kids = []*item{} }, verdict.WrongCount, path{recordComponents}, false},
+		{"33 components", func(f *recordForgery) { f.payload.At(recordComponents).More = 31 }, verdict.WrongCount, path{recordComponents}, false},
+		{"install order of 33", func(f *recordForgery) { f.payload.At(recordInstallOrder).More = 31 }, verdict.WrongCount, path{recordInstallOrder}, false},
+		{"install order beyond 31", func(f *recordForgery) { f.payload.At(recordInstallOrder, 0).Arg = 32 }, verdict.TooLarge, path{recordInstallOrder, 0}, false},
+		{"257 combinations", func(f *recordForgery) { f.payload.At(recordAllowed).More = 255 }, verdict.WrongCount, path{recordAllowed}, false},
+		{"empty combination", func(f *recordForgery) { f.payload.At(recordAllowed, 0).Kids = []*item{} }, verdict.WrongCount, path{recordAllowed, 0}, false},
+		{"combination with a malformed version", func(f *recordForgery) { *f.payload.At(recordAllowed, 0, 0, 1) = *num(-4) }, verdict.BadVersion, path{recordAllowed, 0, 0}, false},
 
-		{"component is an array", func(f *recordForgery) { f.payload.at(recordComponents).kids[0] = list() }, verdict.WrongType, path{recordComponents, 0}, false},
-		{"component without a role", func(f *recordForgery) { f.payload.at(recordComponents, 0).drop(componentRole) }, verdict.MissingKey, path{recordComponents, 0}, true},
-		{"component without a manifest", func(f *recordForgery) { f.payload.at(recordComponents, 0).drop(componentManifest) }, verdict.MissingKey, path{recordComponents, 0}, true},
-		{"component without a version", func(f *recordForgery) { f.payload.at(recordComponents, 0).drop(componentVersion) }, verdict.MissingKey, path{recordComponents, 0}, true},
-		{"key in a component", func(f *recordForgery) { f.payload.at(recordComponents, 1).set(6, num(0)) }, verdict.UnknownKey, path{recordComponents, 1, 6}, false},
-		{"no variants", func(f *recordForgery) { f.payload.at(recordComponents, 1).set(componentVariants, list()) }, verdict.WrongCount, path{recordComponents, 1, componentVariants}, false},
-		{"nine variants", func(f *recordForgery) { f.variant().more = MaxVariants }, verdict.WrongCount, path{recordComponents, 1, componentVariants}, false},
-		{"variant is a map", func(f *recordForgery) { f.variant().kids[0] = dict() }, verdict.WrongType, path{recordComponents, 1, componentVariants, 0}, false},
-		{"variant of three elements", func(f *recordForgery) { f.variant().kids[0].more = -1 }, verdict.WrongCount, path{recordComponents, 1, componentVariants, 0}, false},
-		{"variant's manifest digest of 31 bytes", func(f *recordForgery) { f.variant().at(0, 0).str = sized(31) }, verdict.WrongLength, path{recordComponents, 1, componentVariants, 0, 0}, false},
-		{"variant from a malformed version", func(f *recordForgery) { f.variant().at(0, 1).kids = []*item{} }, verdict.WrongCount, path{recordComponents, 1, componentVariants, 0, 1}, false},
-		{"variant's base digest of 33 bytes", func(f *recordForgery) { f.variant().at(0, 2).str = sized(33) }, verdict.WrongLength, path{recordComponents, 1, componentVariants, 0, 2}, false},
-		{"variant's base size 2^32", func(f *recordForgery) { f.variant().at(0, 3).arg = 1 << 32 }, verdict.TooLarge, path{recordComponents, 1, componentVariants, 0, 3}, false},
-		{"text key in a component", func(f *recordForgery) { f.payload.at(recordComponents, 1).set("x", num(0)) }, verdict.UnknownKey, path{recordComponents, 1, "x"}, false},
-		{"empty role", func(f *recordForgery) { f.payload.at(recordComponents, 0, componentRole).str = nil }, verdict.WrongLength, path{recordComponents, 0, componentRole}, false},
-		{"manifest digest of 31 bytes", func(f *recordForgery) { f.payload.at(recordComponents, 0, componentManifest).str = sized(31) }, verdict.WrongLength, path{recordComponents, 0, componentManifest}, false},
-		{"empty requirements", func(f *recordForgery) { f.payload.at(recordComponents, 0).set(componentRequires, dict()) }, verdict.WrongCount, path{recordComponents, 0, componentRequires}, true},
+		{"component is an array", func(f *recordForgery) { f.payload.At(recordComponents).Kids[0] = list() }, verdict.WrongType, path{recordComponents, 0}, false},
+		{"component without a role", func(f *recordForgery) { f.payload.At(recordComponents, 0).Drop(componentRole) }, verdict.MissingKey, path{recordComponents, 0}, true},
+		{"component without a manifest", func(f *recordForgery) { f.payload.At(recordComponents, 0).Drop(componentManifest) }, verdict.MissingKey, path{recordComponents, 0}, true},
+		{"component without a version", func(f *recordForgery) { f.payload.At(recordComponents, 0).Drop(componentVersion) }, verdict.MissingKey, path{recordComponents, 0}, true},
+		{"key in a component", func(f *recordForgery) { f.payload.At(recordComponents, 1).Set(6, num(0)) }, verdict.UnknownKey, path{recordComponents, 1, 6}, false},
+		{"no variants", func(f *recordForgery) { f.payload.At(recordComponents, 1).Set(componentVariants, list()) }, verdict.WrongCount, path{recordComponents, 1, componentVariants}, false},
+		{"nine variants", func(f *recordForgery) { f.variant().More = MaxVariants }, verdict.WrongCount, path{recordComponents, 1, componentVariants}, false},
+		{"variant is a map", func(f *recordForgery) { f.variant().Kids[0] = dict() }, verdict.WrongType, path{recordComponents, 1, componentVariants, 0}, false},
+		{"variant of three elements", func(f *recordForgery) { f.variant().Kids[0].More = -1 }, verdict.WrongCount, path{recordComponents, 1, componentVariants, 0}, false},
+		{"variant's manifest digest of 31 bytes", func(f *recordForgery) { f.variant().At(0, 0).Str = sized(31) }, verdict.WrongLength, path{recordComponents, 1, componentVariants, 0, 0}, false},
+		{"variant from a malformed version", func(f *recordForgery) { f.variant().At(0, 1).Kids = []*item{} }, verdict.WrongCount, path{recordComponents, 1, componentVariants, 0, 1}, false},
+		{"variant's base digest of 33 bytes", func(f *recordForgery) { f.variant().At(0, 2).Str = sized(33) }, verdict.WrongLength, path{recordComponents, 1, componentVariants, 0, 2}, false},
+		{"variant's base size 2^32", func(f *recordForgery) { f.variant().At(0, 3).Arg = 1 << 32 }, verdict.TooLarge, path{recordComponents, 1, componentVariants, 0, 3}, false},
+		{"text key in a component", func(f *recordForgery) { f.payload.At(recordComponents, 1).Set("x", num(0)) }, verdict.UnknownKey, path{recordComponents, 1, "x"}, false},
+		{"empty role", func(f *recordForgery) { f.payload.At(recordComponents, 0, componentRole).Str = nil }, verdict.WrongLength, path{recordComponents, 0, componentRole}, false},
+		{"manifest digest of 31 bytes", func(f *recordForgery) { f.payload.At(recordComponents, 0, componentManifest).Str = sized(31) }, verdict.WrongLength, path{recordComponents, 0, componentManifest}, false},
+		{"empty requirements", func(f *recordForgery) { f.payload.At(recordComponents, 0).Set(componentRequires, dict()) }, verdict.WrongCount, path{recordComponents, 0, componentRequires}, true},
 		{"requirement by name", func(f *recordForgery) {
-			f.payload.at(recordComponents, 0).set(componentRequires, dict(text("motor"), list(num(1))))
+			f.payload.At(recordComponents, 0).Set(componentRequires, dict(text("motor"), list(num(1))))
 		}, verdict.UnknownKey, path{recordComponents, 0, componentRequires, "motor"}, false},
 		{"requirement on component -1", func(f *recordForgery) {
-			f.payload.at(recordComponents, 0).set(componentRequires, dict(num(-1), list(num(1))))
+			f.payload.At(recordComponents, 0).Set(componentRequires, dict(num(-1), list(num(1))))
 		}, verdict.UnknownKey, path{recordComponents, 0, componentRequires, -1}, false},
 		{"requirement on component 32", func(f *recordForgery) {
-			f.payload.at(recordComponents, 0).set(componentRequires, dict(num(32), list(num(1))))
+			f.payload.At(recordComponents, 0).Set(componentRequires, dict(num(32), list(num(1))))
 		}, verdict.UnknownKey, path{recordComponents, 0, componentRequires, 32}, false},
-		{"requirement of a malformed version", func(f *recordForgery) { f.payload.at(recordComponents, 0).set(componentRequires, dict(num(1), list())) }, verdict.WrongCount, path{recordComponents, 0, componentRequires, 1}, false},
+		{"requirement of a malformed version", func(f *recordForgery) { f.payload.At(recordComponents, 0).Set(componentRequires, dict(num(1), list())) }, verdict.WrongCount, path{recordComponents, 0, componentRequires, 1}, false},
 
 		// Check runs on what was read.
-		{"install order with a component twice", func(f *recordForgery) { f.payload.at(recordInstallOrder, 0).arg = 0 }, verdict.RecordInconsistent, nil, false},
-		{"variant with an empty base", func(f *recordForgery) { f.variant().at(0, 3).arg = 0 }, verdict.RecordInconsistent, nil, false},
-		{"minimum not met", func(f *recordForgery) { f.payload.at(recordComponents, 0, componentRequires, 1, 0).arg = 3 }, verdict.PeerTooOld, nil, false},
+		{"install order with a component twice", func(f *recordForgery) { f.payload.At(recordInstallOrder, 0).Arg = 0 }, verdict.RecordInconsistent, nil, false},
+		{"variant with an empty base", func(f *recordForgery) { f.variant().At(0, 3).Arg = 0 }, verdict.RecordInconsistent, nil, false},
+		{"minimum not met", func(f *recordForgery) { f.payload.At(recordComponents, 0, componentRequires, 1, 0).Arg = 3 }, verdict.PeerTooOld, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := forgeRecord(t)
 			tt.bend(f)
 			f.seal()
-			data := f.root.encode()
+			data := f.Root.Encode()
 			v, err := VerifyRecord(data, recordTrust(t))
 			if v != nil {
 				t.Error("a refused record is returned")
@@ -333,9 +333,9 @@ func TestRecordRefusals(t *testing.T) {
 			if !ok || e.Reason != tt.want {
 				t.Fatalf("got %v, want %s", err, tt.want)
 			}
-			want := f.root.offset(f.payload.at(tt.path...))
+			want := f.Root.Offset(f.payload.At(tt.path...))
 			if tt.after {
-				want = f.root.end(f.payload.at(tt.path...))
+				want = f.Root.End(f.payload.At(tt.path...))
 			}
 			if tt.want == verdict.RecordInconsistent || tt.want == verdict.PeerTooOld {
 				want = verdict.NoOffset
@@ -358,23 +358,23 @@ func TestRecordSignature(t *testing.T) {
 		bend func(*recordForgery)
 		want verdict.Reason
 	}{
-		{"no input", func(f *recordForgery) { f.root = &item{head: []byte{}} }, verdict.Truncated},
-		{"no tag", func(f *recordForgery) { f.root = f.root.kids[0] }, verdict.NotSign1},
-		{"an envelope", func(f *recordForgery) { f.root, _ = parseItem(baseEnvelope(t, plain)) }, verdict.NotSign1},
-		{"bytes after the message", func(f *recordForgery) { f.root.tail = []byte{0} }, verdict.TrailingBytes},
-		{"payload detached", func(f *recordForgery) { f.root.in().kids[2] = null() }, verdict.PayloadMissing},
-		{"payload above the bound", func(f *recordForgery) { f.root.in().kids[2] = bin(sized(MaxRecord + 1)) }, verdict.WrongLength},
-		{"ES256", func(f *recordForgery) { f.root.in().kids[0] = protected(-7); f.seal() }, verdict.ES256Deprecated},
-		{"unknown algorithm", func(f *recordForgery) { f.root.in().kids[0] = protected(-48); f.seal() }, verdict.NoKnownSignature},
-		{"other content", func(f *recordForgery) { f.payload.at(recordSequence).arg++ }, verdict.SignatureInvalid},
-		{"content that is no record", func(f *recordForgery) { f.root.in().kids[2] = bin([]byte("no CBOR at all")) }, verdict.SignatureInvalid},
-		{"stranger's key", func(f *recordForgery) { f.key = testSigner(t, sign.ESP256, "stranger"); f.seal() }, verdict.SignatureInvalid},
-		{"revoked key", func(f *recordForgery) { f.key = gamma(t); f.seal() }, verdict.KeyRevoked},
+		{"no input", func(f *recordForgery) { f.Root = &item{Head: []byte{}} }, verdict.Truncated},
+		{"no tag", func(f *recordForgery) { f.Root = f.Root.Kids[0] }, verdict.NotSign1},
+		{"an envelope", func(f *recordForgery) { f.Root, _ = parseItem(baseEnvelope(t, plain)) }, verdict.NotSign1},
+		{"bytes after the message", func(f *recordForgery) { f.Root.Tail = []byte{0} }, verdict.TrailingBytes},
+		{"payload detached", func(f *recordForgery) { f.Root.In().Kids[2] = null() }, verdict.PayloadMissing},
+		{"payload above the bound", func(f *recordForgery) { f.Root.In().Kids[2] = bin(sized(MaxRecord + 1)) }, verdict.WrongLength},
+		{"ES256", func(f *recordForgery) { f.Root.In().Kids[0] = protected(-7); f.seal() }, verdict.ES256Deprecated},
+		{"unknown algorithm", func(f *recordForgery) { f.Root.In().Kids[0] = protected(-48); f.seal() }, verdict.NoKnownSignature},
+		{"other content", func(f *recordForgery) { f.payload.At(recordSequence).Arg++ }, verdict.SignatureInvalid},
+		{"content that is no record", func(f *recordForgery) { f.Root.In().Kids[2] = bin([]byte("no CBOR at all")) }, verdict.SignatureInvalid},
+		{"stranger's key", func(f *recordForgery) { f.Signer = testSigner(t, sign.ESP256, "stranger"); f.seal() }, verdict.SignatureInvalid},
+		{"revoked key", func(f *recordForgery) { f.Signer = gamma(t); f.seal() }, verdict.KeyRevoked},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := forgeRecord(t)
 			tt.bend(f)
-			v, err := VerifyRecord(f.root.encode(), recordTrust(t))
+			v, err := VerifyRecord(f.Root.Encode(), recordTrust(t))
 			if v != nil {
 				t.Error("a refused record is returned")
 			}
@@ -399,8 +399,8 @@ func TestRecordSignature(t *testing.T) {
 	})
 	t.Run("unknown kid", func(t *testing.T) {
 		f := forgeRecord(t)
-		f.root.in().kids[1] = dict(num(4), bin([]byte("nobody")))
-		if _, err := VerifyRecord(f.root.encode(), recordTrust(t)); err != nil {
+		f.Root.In().Kids[1] = dict(num(4), bin([]byte("nobody")))
+		if _, err := VerifyRecord(f.Root.Encode(), recordTrust(t)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -260,13 +260,13 @@ func wantSevered(t *testing.T, data []byte, m Manifest) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := forge(t, whole, nil)
+		f := openEnvelope(t, whole, nil)
 		for _, key := range []any{envelopeInstall, envelopeText, "#ble"} {
-			if f.root.in().index(key) >= 0 {
-				f.root.drop(key)
+			if f.Root.In().Index(key) >= 0 {
+				f.Root.Drop(key)
 			}
 		}
-		if !bytes.Equal(f.root.encode(), data) {
+		if !bytes.Equal(f.Root.Encode(), data) {
 			continue
 		}
 		want, err := e.Unverified()
@@ -347,12 +347,12 @@ func TestDraftExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 		root, _ := parseItem(data)
-		digest := sha256.Sum256(root.at(envelopeManifest).encode())
-		if got := root.at(envelopeAuth, 0, 1).str; !bytes.Equal(got, digest[:]) {
+		digest := sha256.Sum256(root.At(envelopeManifest).Encode())
+		if got := root.At(envelopeAuth, 0, 1).Str; !bytes.Equal(got, digest[:]) {
 			t.Errorf("%s: digest %x, want %x", name, got, digest)
 		}
 		want := verdict.ES256Deprecated
-		if len(root.at(envelopeAuth).in().kids) == 1 {
+		if len(root.At(envelopeAuth).In().Kids) == 1 {
 			want = verdict.Unsigned
 		}
 		_, err = Authenticate(data, trust)

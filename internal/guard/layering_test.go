@@ -30,7 +30,7 @@ type layer struct {
 }
 
 // forTests lists the packages that tests of every layer may import.
-var forTests = []string{module + "/testvectors", module + "/testvectors/verdicts", module + "/internal/p11fault", module + "/internal/valgrind"}
+var forTests = []string{module + "/testvectors", module + "/testvectors/verdicts", module + "/internal/forge", module + "/internal/p11fault", module + "/internal/valgrind"}
 
 // layers has the rule of every package; the first row that matches counts.
 var layers = []layer{
@@ -67,6 +67,7 @@ var layers = []layer{
 	{pkg: "bootloader/c/answer", own: []string{"internal/ctest", "internal/vectors", "manifest"}},
 	{pkg: "internal/ctest", own: []string{"bootloader", "formats/payload/encrypt", "internal/vectors", "manifest", "sign", "sign/cose", "sign/strictcbor", "testvectors/verdicts"}, modules: []string{cbor}}, // most of it in tests
 	{pkg: "internal/ceremony", own: []string{"sign", "sign/*"}},
+	{pkg: "internal/forge", own: []string{"sign"}},
 	{pkg: "internal/guard"},
 	// Factory secrets are made by what the command hands in.
 	{pkg: "internal/provision", own: []string{"formats/payload/encrypt", "internal/atomicfile", "sign/verdict"}},

@@ -227,7 +227,7 @@ func baseParcel(t *testing.T, chip string, base int) *parcel {
 	p := newParcel(t, chip, template, image)
 	switch base {
 	case severable:
-		p.layout.SeverInstall, p.layout.Text = true, dict(text("en"), dict(num(1), text("update"))).encode()
+		p.layout.SeverInstall, p.layout.Text = true, dict(text("en"), dict(num(1), text("update"))).Encode()
 	case integrated:
 		p.layout.Payload = image
 	}
@@ -312,13 +312,13 @@ func generateSUIT(t *testing.T, chip string) *generator {
 	}
 	for _, m := range suitMutations {
 		p := baseParcel(t, chip, m.base)
-		f := forge(t, p.envelope(), testSigner(t, keySigner))
+		f := openEnvelope(t, p.envelope(), testSigner(t, keySigner))
 		m.bend(f)
 		want, description := accept(), "taken: "+m.name
 		if m.step != "" {
 			want, description = refuse(m.step, m.want), m.name
 		}
-		add("encoding/"+slug(m.name), description, prefix+names[m.base], p, f.root.encode(), want)
+		add("encoding/"+slug(m.name), description, prefix+names[m.base], p, f.Root.Encode(), want)
 	}
 	for _, r := range slices.Concat(suitRows(t, chip), sharedRows()) {
 		for _, template := range []string{"T1", "T2b", "T3"} {
@@ -336,9 +336,9 @@ func generateSUIT(t *testing.T, chip string) *generator {
 			}
 			envelope := p.envelope()
 			if r.bend != nil {
-				f := forge(t, envelope, testSigner(t, keySigner))
+				f := openEnvelope(t, envelope, testSigner(t, keySigner))
 				r.bend(f)
-				envelope = f.root.encode()
+				envelope = f.Root.Encode()
 			}
 			if r.after != nil {
 				r.after(p)
@@ -411,22 +411,22 @@ func suitRows(t *testing.T, chip string) []parcelRow {
 			p.trust(2, keySigner, keySecond, keyRevoked)
 			p.signers = append(p.signers, signer(keyRevoked))
 		}, step: bootloader.StepSignature, reason: verdict.KeyRevoked},
-		{name: "one bit of r", bend: func(f *forgery) { f.block(0).kids[3].str[31] ^= 1 }, step: bootloader.StepSignature, reason: verdict.SignatureInvalid},
-		{name: "one bit of s", bend: func(f *forgery) { f.block(0).kids[3].str[63] ^= 1 }, step: bootloader.StepSignature, reason: verdict.SignatureInvalid},
+		{name: "one bit of r", bend: func(f *forgery) { f.Block(0).Kids[3].Str[31] ^= 1 }, step: bootloader.StepSignature, reason: verdict.SignatureInvalid},
+		{name: "one bit of s", bend: func(f *forgery) { f.Block(0).Kids[3].Str[63] ^= 1 }, step: bootloader.StepSignature, reason: verdict.SignatureInvalid},
 		{name: "r and s swapped", bend: func(f *forgery) {
-			s := f.block(0).kids[3].str
-			f.block(0).kids[3].str = slices.Concat(s[32:], s[:32])
+			s := f.Block(0).Kids[3].Str
+			f.Block(0).Kids[3].Str = slices.Concat(s[32:], s[:32])
 		}, step: bootloader.StepSignature, reason: verdict.SignatureInvalid},
 		{name: "signature by a key that is the device's, over another manifest", change: func(p *parcel) { p.manifest.Version = manifest.Version{1, 4, 3} },
-			bend: func(f *forgery) { f.signOver([]byte("another")) }, step: bootloader.StepSignature, reason: verdict.SignatureInvalid},
-		{name: "sequence number raised after signing", bend: func(f *forgery) { f.at(envelopeManifest, keySequence).arg++ },
+			bend: func(f *forgery) { f.SignOver([]byte("another")) }, step: bootloader.StepSignature, reason: verdict.SignatureInvalid},
+		{name: "sequence number raised after signing", bend: func(f *forgery) { f.At(envelopeManifest, keySequence).Arg++ },
 			step: bootloader.StepSignature, reason: verdict.ManifestDigestMismatch},
 		{name: "class changed after signing", bend: func(f *forgery) {
 			at := 1
-			if f.at(toShared...).in().kids[0].arg == setComponentIndex {
+			if f.At(toShared...).In().Kids[0].Arg == setComponentIndex {
 				at = 3
 			}
-			f.at(toShared...).at(at, 2).str[0] ^= 1
+			f.At(toShared...).At(at, 2).Str[0] ^= 1
 		}, step: bootloader.StepSignature, reason: verdict.ManifestDigestMismatch},
 		{name: "no key hint", change: func(p *parcel) { p.layout.KeyHints = false }},
 
@@ -478,7 +478,7 @@ func suitRows(t *testing.T, chip string) []parcelRow {
 		{name: "image of 4 GiB", change: func(p *parcel) {
 			p.manifest.Image.Size, p.manifest.Install.Received.Size = math.MaxUint32, math.MaxUint32
 		}, step: bootloader.StepSize, reason: verdict.ImageExceedsBank},
-		{name: "install severed", change: func(p *parcel) { p.layout.SeverInstall = true }, bend: func(f *forgery) { f.root.drop(envelopeInstall) },
+		{name: "install severed", change: func(p *parcel) { p.layout.SeverInstall = true }, bend: func(f *forgery) { f.Root.Drop(envelopeInstall) },
 			step: bootloader.StepSize, reason: verdict.InstallSevered},
 		{name: "short payload", after: func(p *parcel) { p.payload = p.payload[1:] }, step: bootloader.StepSize, reason: verdict.PayloadElementSize},
 		{name: "long payload", after: func(p *parcel) { p.payload = append(slices.Clone(p.payload), 0) }, step: bootloader.StepSize, reason: verdict.PayloadElementSize},
