@@ -48,7 +48,14 @@ image as the bootloader does, check by check, with the public key that is compil
 into it.`,
 	})
 	verifying.AddCommand(a.imageVerifyMCUbootCommand(), a.imageVerifyNRFDFUCommand(), a.imageVerifySBSFUCommand(), a.imageVerifyWolfBootCommand())
-	c.AddCommand(signing, verifying, a.imageEncryptCommand(), a.imageSettingsCommand(), a.imageInspectCommand())
+	rehearsing := group(&cobra.Command{
+		Use:   "rehearse <format>",
+		Short: "Install an image on simulated flash that loses power",
+		Long: `Install an update as MCUboot does on simulated flash, losing power at every
+operation.`,
+	})
+	rehearsing.AddCommand(a.imageRehearseMCUbootCommand())
+	c.AddCommand(signing, verifying, rehearsing, a.imageEncryptCommand(), a.imageSettingsCommand(), a.imageInspectCommand())
 	return c
 }
 

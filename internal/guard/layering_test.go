@@ -57,6 +57,7 @@ var layers = []layer{
 	// A device team can port these two without the rest.
 	{pkg: "manifest", own: []string{"sign", "sign/*"}, modules: []string{cbor}},
 	{pkg: "bootloader/flash"},
+	{pkg: "bootloader/swap", own: []string{"bootloader/flash", "formats/mcuboot", "sign/verdict"}},
 	{pkg: "bootloader", own: []string{"bootloader/flash", "bootloader/link", "manifest", "formats", "formats/*", "formats/payload/*", "formats/payload/delta/*", "sign", "sign/*"}},
 	{pkg: "bootloader/link", own: []string{"formats/chunk", "sign/verdict"}},
 
