@@ -7,7 +7,7 @@
 /* swap exchanges a and b where yes is 1. */
 static void swap(struct otapack_point *a, struct otapack_point *b, uint32_t yes)
 {
-    uint32_t *x = a->x, *y = b->x, mask = 0u - yes;
+    uint32_t *x = a->x, *y = b->x, mask = otapack_mask(yes);
 
     for (unsigned i = 0; i < sizeof *a / sizeof *x; i++) {
         uint32_t t = (x[i] ^ y[i]) & mask;
@@ -45,10 +45,10 @@ uint32_t otapack_ecdh(const void *key, const uint8_t x[32], const uint8_t y[32],
     otapack_mul(low.x, low.x, low.z, &otapack_p);
     otapack_leave(low.x, low.x, &otapack_p);
     for (int i = 0; i < 8; i++)
-        low.x[i] &= 0u - good;
+        low.x[i] &= otapack_mask(good);
     otapack_store(shared, low.x);
     otapack_wipe(scalar, sizeof scalar);
     otapack_wipe(&low, sizeof low);
     otapack_wipe(&high, sizeof high);
-    return OTAPACK_BAD ^ (0u - good);
+    return OTAPACK_BAD ^ otapack_mask(good);
 }

@@ -13,6 +13,15 @@
  */
 uint32_t otapack_equal(const void *a, const void *b, size_t n);
 
+/* otapack_mask answers all ones for 1, and 0 for 0, and keeps from the compiler that it is one of them: some would branch. */
+static inline uint32_t otapack_mask(uint32_t yes)
+{
+    uint32_t mask = 0u - yes;
+
+    __asm__("" : "+r"(mask));
+    return mask;
+}
+
 /* otapack_wipe clears n bytes, also when nobody reads them any more. */
 void otapack_wipe(void *p, size_t n);
 

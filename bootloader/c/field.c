@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "field.h"
 
+#include "equal.h"
+
 const struct otapack_modulus otapack_p = {
     {0xffffffff, 0xffffffff, 0xffffffff, 0x00000000, 0x00000000, 0x00000000, 0x00000001, 0xffffffff},
     {0x00000001, 0x00000000, 0x00000000, 0xffffffff, 0xffffffff, 0xffffffff, 0xfffffffe, 0x00000000},
@@ -19,6 +21,22 @@ const struct otapack_modulus otapack_n = {
 static const otapack_number curve_b = {
     0x29c4bddf, 0xd89cdf62, 0x78843090, 0xacf005cd, 0xf7212ed6, 0xe5a220ab, 0x04874834, 0xdc30061d,
 };
+
+/* carry_of answers the carry of a + b, which is sum. A comparison instead would be a branch with some compilers. */
+static inline uint32_t carry_of(uint32_t a, uint32_t b, uint32_t sum) { return ((a & b) | ((a | b) & ~sum)) >> 31; }
+
+/* add_to adds a to 2^32 high + low. */
+static inline void add_to(uint32_t *low, uint32_t *high, uint32_t a)
+{
+#if defined(__arm__)
+    __asm__(".syntax unified\n\tadds %0, %0, %2\n\tadcs %1, %1, %3" : "+&l"(*low), "+&l"(*high) : "l"(a), "l"(0) : "cc");
+#else
+    uint32_t sum = *low + a;
+
+    *high += carry_of(*low, a, sum);
+    *low = sum;
+#endif
+}
 
 /*
  * accumulate sets *t to the low word of a * b + *t + carry and answers the high
@@ -42,10 +60,8 @@ static inline uint32_t accumulate(uint32_t *t, uint32_t a, uint32_t b, uint32_t 
     other += middle & 0xffff;
     high += (middle >> 16) + (other >> 16);
     low = other << 16 | (low & 0xffff);
-    low += carry;
-    high += low < carry;
-    low += *t;
-    high += low < *t;
+    add_to(&low, &high, carry);
+    add_to(&low, &high, *t);
     *t = low;
     return high;
 #else
@@ -84,7 +100,7 @@ static uint32_t sub_words(otapack_number r, const otapack_number a, const otapac
 /* choose sets r to a where yes is 1, to b where it is 0. */
 static void choose(otapack_number r, uint32_t yes, const otapack_number a, const otapack_number b)
 {
-    uint32_t mask = 0u - yes;
+    uint32_t mask = otapack_mask(yes);
 
     for (int i = 0; i < 8; i++)
         r[i] = (a[i] & mask) | (b[i] & ~mask);
@@ -101,12 +117,13 @@ static void reduce(otapack_number r, uint32_t carry, const otapack_number a, con
 /* accumulate_words adds a * b to t, of nine words, and answers what is above them. */
 static uint32_t accumulate_words(uint32_t t[9], uint32_t a, const otapack_number b)
 {
-    uint32_t carry = 0;
+    uint32_t carry = 0, high;
 
     for (int i = 0; i < 8; i++)
         carry = accumulate(&t[i], a, b[i], carry);
-    t[8] += carry;
-    return t[8] < carry;
+    high = 0;
+    add_to(&t[8], &high, carry);
+    return high;
 }
 
 /*

@@ -28,7 +28,7 @@ uint32_t otapack_unwrap(const uint8_t kek[16], const uint8_t wrapped[24], uint8_
             half[i] = block[8 + i];
     }
     verdict = otapack_equal(block, initial, sizeof initial);
-    keep = 0u - (verdict >> 1 & 1); /* the bit that is set in OTAPACK_GOOD alone */
+    keep = otapack_mask(verdict >> 1 & 1); /* the bit that is set in OTAPACK_GOOD alone */
     for (int i = 0; i < 16; i++)
         key[i] &= (uint8_t)keep;
     otapack_wipe(&aes, sizeof aes);
@@ -78,7 +78,7 @@ uint32_t otapack_unwrap_agreed(otapack_agreement *agree, const void *device_key,
     verdict = otapack_unwrap(secret, wrapped, key);
     otapack_wipe(secret, sizeof secret);
     otapack_wipe(extracted, sizeof extracted);
-    keep = 0u - (agreed >> 1 & 1);
+    keep = otapack_mask(agreed >> 1 & 1);
     for (int i = 0; i < 16; i++)
         key[i] &= (uint8_t)keep;
     return OTAPACK_BAD ^ ((OTAPACK_BAD ^ verdict) & keep);

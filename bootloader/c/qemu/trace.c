@@ -13,8 +13,8 @@
  *
  *   qemu-system-arm ... -plugin trace.so,begin=0x1234,end=0x1236
  *
- * Debian has no header for plugins. What follows is version 1 of the interface,
- * that of QEMU 4.2 to 8.2.
+ * Debian 12 has no header for plugins. What follows is the same in the versions 1
+ * of the interface, QEMU 4.2 to 8.2, and 2, from 9.0 on; INTERFACE says which.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -39,7 +39,7 @@ size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
 
-EXPORT int qemu_plugin_version = 1;
+EXPORT int qemu_plugin_version = INTERFACE;
 
 static uint64_t begin, end; /* addresses of the two functions */
 
