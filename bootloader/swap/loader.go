@@ -19,6 +19,9 @@ type loader struct {
 	// valid is bootutil_img_validate of the image in a slot.
 	valid func(slot int, data []byte) (bool, error)
 	table []row
+	// first is the header that the primary slot is judged by, where a search for
+	// headers was given up: MCUboot does not read it anew then.
+	first *header
 	steps []func(*loader, transfer) error
 }
 
@@ -138,6 +141,9 @@ func (l *loader) validate(slot int, resumed swapType) (bool, error) {
 	h, err := l.header(slot, 0)
 	if err != nil {
 		return false, err
+	}
+	if slot == primary && l.first != nil {
+		h = *l.first
 	}
 	if h.magic == erasedWord || h.flags&nonBootable != 0 {
 		if slot == primary || l.overwrite {

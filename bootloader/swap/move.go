@@ -84,6 +84,7 @@ func (l *loader) headersFound(s progress) (bool, error) {
 		}
 		last = l.lastSector(size)
 	}
+	var first header
 	for slot := range 2 {
 		from, off := slot, uint32(0)
 		switch {
@@ -101,7 +102,11 @@ func (l *loader) headersFound(s progress) (bool, error) {
 		if err != nil {
 			return false, err
 		}
+		if slot == primary {
+			first = h
+		}
 		if h.magic != headerMagic && (slot == primary || !s.reset()) {
+			l.first = &first
 			return false, nil
 		}
 	}
