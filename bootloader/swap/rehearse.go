@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/otapack/otapack/bootloader/flash"
 	"github.com/otapack/otapack/formats/mcuboot"
@@ -28,10 +30,17 @@ type Rehearsal struct {
 	Target mcuboot.Target
 	// Old is the installed image and New the update, signed and without padding.
 	Old, New []byte
+	// Cuts is about how many operations on images are cut, spread over all of them;
+	// 0 for all. Those on trailers always are: every way to fail that was ever seen
+	// begins there.
+	Cuts int
 	// Second is how many more runs each cut gets in which the power fails again,
 	// at an operation that is drawn.
 	Second int
 	Seed   uint64
+	// Progress is called after each operation, from several goroutines, if it is
+	// set.
+	Progress func(done, of int)
 }
 
 // Scenario is how the new firmware behaves and what was asked for.
@@ -48,6 +57,7 @@ const (
 type Outcome struct {
 	Scenario   Scenario  `json:"scenario"`
 	Operations int       `json:"operations"` // of flash, in the run without a cut
+	Cut        int       `json:"cut"`        // how many of them were cut
 	Runs       int       `json:"runs"`
 	EndOld     int       `json:"end_old"`    // runs at whose end the old image runs
 	EndNew     int       `json:"end_new"`    // the new one
@@ -99,6 +109,9 @@ type rehearsal struct {
 	scenario Scenario
 	verdicts map[[sha256.Size]byte]bool // by slot and content
 	prepare  func(*loader)              // for tests: plants a bug
+	progress func()
+	images   int // operations on images in the run without a cut
+	works    bool
 	outcome  Outcome
 }
 
@@ -128,16 +141,32 @@ func (r *Rehearsal) run(ctx context.Context, prepare func(*loader)) ([]Outcome, 
 	if l.overwrite {
 		scenarios = []Scenario{Permanent}
 	}
-	var all []Outcome
-	verdicts := map[[sha256.Size]byte]bool{}
-	for _, s := range scenarios {
-		one := &rehearsal{Rehearsal: &images, ctx: ctx, layout: l, scenario: s, verdicts: verdicts, prepare: prepare, outcome: Outcome{Scenario: s, Findings: []Finding{}}}
-		if err := one.sweep(); err != nil {
-			return all, err
+	sweeps := make([]*rehearsal, len(scenarios))
+	total, done := 0, new(atomic.Int64)
+	for i, s := range scenarios {
+		one := &rehearsal{Rehearsal: &images, ctx: ctx, layout: l, scenario: s, verdicts: map[[sha256.Size]byte]bool{}, prepare: prepare, outcome: Outcome{Scenario: s, Findings: []Finding{}}}
+		if err := one.whole(); err != nil {
+			return nil, err
 		}
+		sweeps[i] = one
+		total += one.outcome.Operations
+	}
+	var wait sync.WaitGroup
+	failed := make([]error, len(sweeps))
+	for i, one := range sweeps {
+		one.progress = func() {
+			if r.Progress != nil {
+				r.Progress(int(done.Add(1)), total)
+			}
+		}
+		wait.Go(func() { failed[i] = one.sweep() })
+	}
+	wait.Wait()
+	var all []Outcome
+	for _, one := range sweeps {
 		all = append(all, one.outcome)
 	}
-	return all, nil
+	return all, errors.Join(failed...)
 }
 
 // accepted is an image that the bootloader takes, without what follows its end.
@@ -179,28 +208,54 @@ func (r *rehearsal) factory() (*device, error) {
 	return &device{rehearsal: r, flash: f}, nil
 }
 
-// sweep does the run without a cut, and then, where that is as it should be, from
-// each of its operations those with one.
-func (r *rehearsal) sweep() error {
+// whole does the run without a cut.
+func (r *rehearsal) whole() error {
 	d, err := r.factory()
 	if err != nil {
 		return err
 	}
-	whole := d.clone(0)
-	whole.flash.Before = func(flash.Op) error { r.outcome.Operations++; return nil }
-	reason, detail := whole.settle()
-	if reason == "" && r.scenario != Sick && whole.runs != good {
+	d.flash.Before = func(op flash.Op) error {
+		r.outcome.Operations++
+		if !r.inTrailer(op) {
+			r.images++
+		}
+		return nil
+	}
+	reason, detail := d.settle()
+	if reason == "" && r.scenario != Sick && d.runs != good {
 		reason, detail = verdict.RehearsalNotInstalled, "the old image runs"
 	}
-	r.outcome.MaxErases = slices.Max(whole.flash.Erases())
-	r.note(whole, reason, detail, nil)
-	if reason != "" {
-		return r.ctx.Err()
+	r.outcome.MaxErases = slices.Max(d.flash.Erases())
+	r.note(d, reason, detail, nil)
+	r.works = reason == ""
+	return r.ctx.Err()
+}
+
+// sweep does, where the run without a cut is as it should be, those with one from
+// its operations.
+func (r *rehearsal) sweep() error {
+	if !r.works {
+		return nil
 	}
-	n := 0
+	d, err := r.factory()
+	if err != nil {
+		return err
+	}
+	step := 1
+	if r.Cuts > 0 {
+		step = max(1, r.images/r.Cuts)
+	}
+	n, image := 0, 0
 	d.flash.Before = func(op flash.Op) error {
-		err = errors.Join(err, r.cutHere(d, op, n))
+		if !r.inTrailer(op) {
+			image++
+		}
+		if r.inTrailer(op) || image%step == 0 {
+			err = errors.Join(err, r.cutHere(d, op, n))
+			r.outcome.Cut++
+		}
 		n++
+		r.progress()
 		return err
 	}
 	d.settle()
@@ -280,8 +335,11 @@ func (r *rehearsal) cut(op flash.Op, n int, mode flash.Mode) Cut {
 	if op.Kind == flash.Erase {
 		what = "erase"
 	}
-	inTrailer := !strings.HasSuffix(place, "image")
-	return Cut{n, mode.String(), what + " " + place, mode == flash.Torn || mode == flash.TornWeak, inTrailer}
+	return Cut{n, mode.String(), what + " " + place, mode == flash.Torn || mode == flash.TornWeak, r.inTrailer(op)}
+}
+
+func (r *rehearsal) inTrailer(op flash.Op) bool {
+	return !strings.HasSuffix(r.layout.place(op.Addr), "image")
 }
 
 // clone is the same device once more.

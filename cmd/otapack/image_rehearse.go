@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/otapack/otapack/bootloader/swap"
 	"github.com/otapack/otapack/formats/mcuboot"
 	"github.com/otapack/otapack/internal/release"
+	"github.com/otapack/otapack/internal/term"
 	"github.com/otapack/otapack/sign/verdict"
 )
 
@@ -22,6 +25,7 @@ type imageRehearseMCUboot struct {
 	keys     []string
 	unsigned bool
 	strict   bool
+	cuts     *uint64
 	second   *uint64
 	seed     *uint64
 }
@@ -43,9 +47,10 @@ func (a *app) imageRehearseMCUbootCommand() *cobra.Command {
 		Use:   "mcuboot --key <public-key>... <installed-image> <new-image>",
 		Short: "Rehearse an MCUboot update with losses of power",
 		Long: `Install an update as MCUboot does, with the slots, sectors and write size of the
-chip, on simulated flash. The power fails before, after and in the middle of every
-flash operation, and again while the device recovers. In the end it has to run the
-old or the new image, whole; an image that does not confirm itself has to be gone.
+chip, on simulated flash. The power fails before, after and in the middle of flash
+operations, of all that write a trailer and of --cuts that move an image, and again
+while the device recovers. In the end it has to run the old or the new image, whole;
+an image that does not confirm itself has to be gone.
 
 Modes: swap-move and overwrite-only. A trailer of MCUboot has neither checksum nor
 copy: what follows when a write of it is torn is counted apart, and fails only with
@@ -60,6 +65,7 @@ copy: what follows when a write of it is torn is counted apart, and fails only w
 	f.StringArrayVarP(&o.keys, "key", "k", nil, "public key `file` that is compiled into the bootloader (repeatable)")
 	f.BoolVar(&o.unsigned, "unsigned", false, "the bootloader verifies no signatures (MCUBOOT_SIGN_NONE)")
 	f.BoolVar(&o.strict, "strict", false, "fail after torn trailers, too")
+	numberFlag(f, &o.cuts, "cuts", "", math.MaxInt32, "about how `many` operations on images to cut, 0 for all (default 100)")
 	numberFlag(f, &o.second, "second-cuts", "", 100, "`number` of runs for each cut in which the power fails again (default 1)")
 	numberFlag(f, &o.seed, "seed", "", math.MaxUint64, "`number` that decides what is drawn (default 1)")
 	o.target(f)
@@ -81,7 +87,10 @@ func (a *app) imageRehearseMCUboot(ctx context.Context, f imageRehearseMCUboot, 
 	if err != nil {
 		return err
 	}
-	r := swap.Rehearsal{Target: t, Second: 1, Seed: 1}
+	r := swap.Rehearsal{Target: t, Cuts: 100, Second: 1, Seed: 1}
+	if f.cuts != nil {
+		r.Cuts = int(*f.cuts)
+	}
 	if f.second != nil {
 		r.Second = int(*f.second)
 	}
@@ -93,6 +102,12 @@ func (a *app) imageRehearseMCUboot(ctx context.Context, f imageRehearseMCUboot, 
 	}
 	if r.New, err = readImageFile(next); err != nil {
 		return err
+	}
+	if !a.quiet {
+		bar := term.StartProgress(os.Stderr, "rehearsing")
+		defer bar.Stop()
+		start := time.Now()
+		r.Progress = func(done, of int) { bar.Set("operations " + term.Meter(done, of, time.Since(start))) }
 	}
 	outcomes, err := r.Run(ctx)
 	if errors.Is(err, mcuboot.ErrTarget) || errors.Is(err, swap.ErrLayout) {
@@ -158,11 +173,11 @@ func rehearsedCuts(f swap.Finding) string {
 func imageRehearsedText(outcomes []swap.Outcome) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "new firmware\toperations\truns\tend with old\tend with new\tfailed\ttorn trailer\tmost erasures\n")
+	fmt.Fprint(w, "new firmware\toperations\tcut\truns\tend with old\tend with new\tfailed\ttorn trailer\tmost erasures\n")
 	for i := range outcomes {
 		o := &outcomes[i]
 		torn := o.Runs - o.EndOld - o.EndNew - o.Failures()
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", o.Scenario, o.Operations, o.Runs, o.EndOld, o.EndNew, o.Failures(), torn, o.MaxErases)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", o.Scenario, o.Operations, o.Cut, o.Runs, o.EndOld, o.EndNew, o.Failures(), torn, o.MaxErases)
 	}
 	for i := range outcomes {
 		for _, f := range outcomes[i].Findings {
