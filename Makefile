@@ -25,7 +25,7 @@ test:
 	@scripts/deps test
 	$(GO) vet ./...
 	$(GO) test -race -short ./...
-	$(GO) test ./bootloader ./formats/mcuboot
+	$(GO) test ./bootloader ./bootloader/swap ./formats/mcuboot
 	$(GO) test -run 'TestScript/rehearse|TestDamage' ./cmd/otapack
 
 ## modules: package hsm over four PKCS#11 modules: SoftHSM, NSS, a TPM, p11-kit's remote
