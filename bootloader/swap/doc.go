@@ -1,5 +1,5 @@
 // Package swap is MCUboot's boot flow on simulated flash, and its rehearsal: the
-// update of one image to another in two slots, cut off at every flash operation.
+// update of one image to another in two slots, cut off at its flash operations.
 //
 // The modes are swap using move and overwrite-only, in the builds that Zephyr
 // makes by default: one image, no encryption, MCUBOOT_VALIDATE_PRIMARY_SLOT,

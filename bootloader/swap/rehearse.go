@@ -24,15 +24,14 @@ const maxBoots = 12
 // single bits.
 const tears = 8
 
-// Rehearsal is an update that is cut off everywhere.
+// Rehearsal is an update that is cut off.
 type Rehearsal struct {
 	// Target is the bootloader; its Slot is of no account.
 	Target mcuboot.Target
 	// Old is the installed image and New the update, signed and without padding.
 	Old, New []byte
 	// Cuts is about how many operations on images are cut, spread over all of them;
-	// 0 for all. Those on trailers always are: every way to fail that was ever seen
-	// begins there.
+	// 0 for all. Those on trailers, which say how far the update is, always are.
 	Cuts int
 	// Second is how many more runs each cut gets in which the power fails again,
 	// at an operation that is drawn.

@@ -580,18 +580,23 @@ stands in the primary slot, where the payload is in the clear.`,
 	return c
 }
 
-func (a *app) imageVerifyMCUboot(ctx context.Context, f imageVerifyMCUboot, path string) error {
+// verifying is a bootloader with the keys of these files, or without any.
+func (m *mcubootFlags) verifying(files []string, unsigned bool) (mcuboot.Target, error) {
 	switch {
-	case f.unsigned && len(f.keys) > 0:
-		return usagef("--unsigned and a key rule each other out")
-	case !f.unsigned && len(f.keys) == 0:
-		return usagef("--key is missing: without a key there is no verdict; --unsigned is for bootloaders that verify no signatures")
+	case unsigned && len(files) > 0:
+		return mcuboot.Target{}, usagef("--unsigned and a key rule each other out")
+	case !unsigned && len(files) == 0:
+		return mcuboot.Target{}, usagef("--key is missing: without a key there is no verdict; --unsigned is for bootloaders that verify no signatures")
 	}
-	keys, err := readImageKeys(f.keys)
+	keys, err := readImageKeys(files)
 	if err != nil {
-		return err
+		return mcuboot.Target{}, err
 	}
-	t, err := f.withKeys(keys)
+	return m.withKeys(keys)
+}
+
+func (a *app) imageVerifyMCUboot(ctx context.Context, f imageVerifyMCUboot, path string) error {
+	t, err := f.verifying(f.keys, f.unsigned)
 	if err != nil {
 		return err
 	}

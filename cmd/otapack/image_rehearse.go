@@ -73,17 +73,7 @@ copy: what follows when a write of it is torn is counted apart, and fails only w
 }
 
 func (a *app) imageRehearseMCUboot(ctx context.Context, f imageRehearseMCUboot, old, next string) error {
-	switch {
-	case f.unsigned && len(f.keys) > 0:
-		return usagef("--unsigned and a key rule each other out")
-	case !f.unsigned && len(f.keys) == 0:
-		return usagef("--key is missing: without a key no image is taken; --unsigned is for bootloaders that verify no signatures")
-	}
-	keys, err := readImageKeys(f.keys)
-	if err != nil {
-		return err
-	}
-	t, err := f.withKeys(keys)
+	t, err := f.verifying(f.keys, f.unsigned)
 	if err != nil {
 		return err
 	}

@@ -12,9 +12,10 @@ type Match struct{ Distance, Length int }
 type Finder struct {
 	data            []byte
 	window, longest int
-	run             []int32 // how often the byte stands here in a row
-	pair            []int32 // where the two bytes from here on stood last, none for nowhere
-	end             []int32 // where the rest of the run from here on, and what follows it, stood last or something else
+	// By offset in data:
+	run  []int32 // how often the byte at it stands there in a row
+	pair []int32 // the latest earlier offset of the same two bytes, or none
+	end  []int32 // the latest earlier offset of the rest of a run and the byte behind it, or something else
 }
 
 const (
